@@ -79,4 +79,16 @@ type Score struct {
 	Trusted [MaxTiers]uint32 // of these, from trusted listeners
 	Fired   uint8            // bit i: tier i is reached
 	Strikes int              // strikes of the last year, this one not counted
+	Running bool             // a ban of the jail runs: the event is recorded and scores nothing
+}
+
+// Proven reports whether trusted events alone reach one of the tiers that fired: only such a ban is a strike.
+func (s *Score) Proven() bool {
+	for i := range s.Jail.Tiers {
+		t := &s.Jail.Tiers[i]
+		if limit := max(t.MaxRetry, t.Users); limit > 0 && s.Fired&(1<<i) != 0 && s.Trusted[i] >= limit {
+			return true
+		}
+	}
+	return false
 }
