@@ -3,6 +3,7 @@ package value
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -20,6 +21,14 @@ func (p *Prefix) UnmarshalText(b []byte) error {
 	v, err := ParsePrefix(string(b))
 	p.Prefix = v
 	return err
+}
+
+// String returns a network, or an address without its length.
+func (p Prefix) String() string {
+	if p.IsSingleIP() {
+		return p.Addr().String()
+	}
+	return p.Prefix.String()
 }
 
 // ParsePrefix reads an address or a network. IPv4-mapped IPv6 becomes IPv4; zones and host bits are refused.
@@ -103,6 +112,9 @@ func (z *Size) UnmarshalText(b []byte) error {
 	}
 	for _, u := range sizeUnits {
 		if slices.Contains(u.names, strings.TrimSpace(s[digits:])) {
+			if int64(n) > math.MaxInt64/u.n {
+				return fmt.Errorf("%q is too large", s)
+			}
 			z.Bytes = int64(n) * u.n
 			return nil
 		}
