@@ -23,11 +23,11 @@ type Stats struct {
 	Refused map[string]uint64 `json:"refused"` // never part of received: see the Refused constants
 	Dropped map[string]uint64 `json:"dropped"` // see the Dropped constants
 
-	Connections  int       `json:"connections"`   // TCP connections open now
-	AcceptErrors uint64    `json:"accept_errors"` // connections that the kernel would not give us: too many open files
-	Panics       uint64    `json:"panics"`        // mistakes of this program that were survived
-	Last         time.Time `json:"last,omitzero"` // when the newest message came
-	Senders      []Sender  `json:"senders"`       // in order of appearance, at most 4097
+	Connections  int           `json:"connections"`   // TCP connections open now
+	AcceptErrors uint64        `json:"accept_errors"` // connections that the kernel would not give us: too many open files
+	Panics       uint64        `json:"panics"`        // mistakes of this program that were survived
+	Last         time.Time     `json:"last,omitzero"` // when the newest message came
+	Senders      []SenderStats `json:"senders"`       // in order of appearance, at most 4097
 }
 
 // The reasons in Stats.Refused.
@@ -43,8 +43,8 @@ const (
 	DroppedFull   = "full"   // received, but the pipeline took nothing for too long
 )
 
-// A Sender is what one peer of a listener has sent.
-type Sender struct {
+// SenderStats are what one peer of a listener has sent. A peer is an address, or an account on a unix socket.
+type SenderStats struct {
 	Addr string `json:"addr"` // empty on a unix socket
 	UID  int    `json:"uid"`  // -1: not known
 	Name string `json:"name,omitempty"`
