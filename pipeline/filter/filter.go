@@ -1,0 +1,201 @@
+// Package filter recognises the messages of services: text in, events out. Nearly all traffic is none and is dropped
+// after one map look-up. Filters are data; the template language is described at Config and in docs/filters.md.
+package filter
+
+import (
+	"bytes"
+	"slices"
+	"sync/atomic"
+
+	"github.com/rapsheet/rapsheet/configs/value"
+	"github.com/rapsheet/rapsheet/pipeline/event"
+)
+
+// maxCount bounds what one line may report: RFC 5424 messages are short, and one line must not fill a year's score.
+const maxCount = 1000
+
+// A Set is all filters, compiled. It never changes, so any number of goroutines may use it.
+type Set struct {
+	// Ambiguous counts events whose address could not be told from the text around it, and was left out.
+	Ambiguous atomic.Uint64
+
+	services []string
+	programs programs
+}
+
+// New compiles the filters. Each error says where in the template it is; a filter with one is left out of the set, the
+// others work.
+func New(configs []Config) (*Set, value.Errors) {
+	s := &Set{}
+	var errs value.Errors
+	for i := range configs {
+		c := &configs[i]
+		f, bad := compile(c)
+		if slices.Contains(s.services, c.Service.S) {
+			bad.Add(c.Service.Pos, "", "filter %s stands twice", c.Service.S)
+		}
+		patterns := make([]pattern, len(c.Programs))
+		for j, p := range c.Programs {
+			var problem string
+			if patterns[j], problem = parsePattern(p.S); problem != "" {
+				bad.Add(p.Pos, "", "program %q %s", p.S, problem)
+			}
+		}
+		if len(bad) > 0 {
+			errs = append(errs, bad...)
+			continue
+		}
+		s.services = append(s.services, c.Service.S)
+		for _, p := range patterns {
+			s.programs.add(p, f)
+		}
+	}
+	return s, errs
+}
+
+// Services returns the names of the filters, in order.
+func (s *Set) Services() []string { return slices.Clone(s.services) }
+
+// Process appends an event to b.Events for each message that a filter recognises. Cut messages are none: half an
+// address is another address.
+func (s *Set) Process(b *event.Batch) {
+	var from *event.Sender
+	var failures uint64
+	for i := range b.Messages {
+		m := &b.Messages[i]
+		if m.Cut {
+			continue
+		}
+		filters := s.programs.find(m.Program)
+		if filters == nil {
+			continue
+		}
+		var e event.Event
+		if !s.match(filters, m, &e) {
+			continue
+		}
+		e.Msg, e.Time = int32(i), b.Now
+		if e.Trusted && !m.Time.IsZero() && m.Time.Before(b.Now) {
+			e.Time = m.Time
+		}
+		b.Events = append(b.Events, e)
+		if e.Rule.Kind == event.Failure && m.From != nil {
+			if m.From != from {
+				if failures > 0 {
+					from.Failures.Add(failures)
+				}
+				from, failures = m.From, 0
+			}
+			failures++
+		}
+	}
+	if failures > 0 {
+		from.Failures.Add(failures)
+	}
+}
+
+// Match reports whether a filter recognises m, and fills e but for Msg and Time.
+func (s *Set) Match(m *event.Message, e *event.Event) bool {
+	*e = event.Event{}
+	return !m.Cut && s.match(s.programs.find(m.Program), m, e)
+}
+
+func (s *Set) match(filters []*filter, m *event.Message, e *event.Event) bool {
+	t, times := unwrap(m.Text)
+	if len(t) == 0 || times == 0 {
+		return false
+	}
+	for _, f := range filters {
+		var found found
+		r := f.match(t, &found)
+		if r == nil {
+			continue
+		}
+		e.Rule = &r.Rule
+		s.fill(e, t, &found)
+		e.Count = uint16(min(int(e.Count)*times, maxCount))
+		if f.pid {
+			e.Session = m.PID
+		} else if f.id {
+			e.Session = found.of(t, found.id)
+		}
+		e.Trusted = m.From != nil && m.From.Trusted
+		return true
+	}
+	return false
+}
+
+func (s *Set) fill(e *event.Event, t []byte, f *found) {
+	e.User = f.of(t, f.user)
+	e.Count = 1
+	if f.attempts.to > 0 {
+		e.Count = uint16(max(1, count(f.of(t, f.attempts))))
+	}
+	if f.addr.to == 0 {
+		return
+	}
+	a, ok := parseAddr(f.of(t, f.addr))
+	if f.ambiguous {
+		s.Ambiguous.Add(1)
+		return
+	}
+	if f.second.to > 0 {
+		if b, _ := parseAddr(f.of(t, f.second)); !ok || a != b {
+			s.Ambiguous.Add(1)
+			return
+		}
+	}
+	if ok {
+		e.Addr = a
+	} else {
+		e.Name = f.of(t, f.addr)
+	}
+}
+
+// unwrap drops what stands around the text: trailing spaces, the id that Solaris puts in front of it, and what rsyslog's
+// RepeatedMsgReduction makes of repeats: "message repeated 4 times: [ Failed password ...]". Times is how often
+// the text was repeated.
+func unwrap(t []byte) (text []byte, times int) {
+	t = trim(t)
+	if len(t) == 0 {
+		return t, 0
+	}
+	switch t[0] {
+	case '[':
+		if rest, ok := bytes.CutPrefix(t, []byte("[ID ")); ok {
+			if i := bytes.Index(rest, []byte("] ")); i >= 0 {
+				return rest[i+2:], 1
+			}
+		}
+	case 'm':
+		rest, ok := bytes.CutPrefix(t, []byte("message repeated "))
+		if !ok || t[len(t)-1] != ']' {
+			break
+		}
+		n := number.head(rest)
+		inner, ok := bytes.CutPrefix(rest[n:], []byte(" times: [ "))
+		if n == 0 || !ok || len(inner) == 0 {
+			break
+		}
+		return trim(inner[:len(inner)-1]), count(rest[:n])
+	}
+	return t, 1
+}
+
+func trim(t []byte) []byte {
+	for len(t) > 0 && t[len(t)-1] == ' ' {
+		t = t[:len(t)-1]
+	}
+	return t
+}
+
+// count reads digits, and takes what is above maxCount for it.
+func count(digits []byte) int {
+	n := 0
+	for _, d := range digits {
+		if n = n*10 + int(d-'0'); n > maxCount {
+			return maxCount
+		}
+	}
+	return n
+}
