@@ -53,6 +53,9 @@ func TestHostsAreApart(t *testing.T) {
 	if srv.Exists("/dev/log") {
 		t.Error("the host has the machine's /dev/log")
 	}
+	if got := len(l.left()); got < 3 {
+		t.Errorf("processes in the lab: got %d, want at least the lan and two hosts", got)
+	}
 	mounts, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil || strings.Contains(string(mounts), l.dir) {
 		t.Errorf("the machine sees the lab's mounts (%v)", err)
@@ -91,10 +94,12 @@ func TestReaches(t *testing.T) {
 
 	f := func(from *Host, src, dst string, want bool) {
 		t.Helper()
+		udp := make(chan bool)
+		go func() { udp <- from.ReachesUDP(src, dst, 7) }()
 		if got := from.Reaches(src, dst, 7); got != want {
 			t.Errorf("tcp %s to %s: got %v, want %v", src, dst, got, want)
 		}
-		if got := from.ReachesUDP(src, dst, 7); got != want {
+		if got := <-udp; got != want {
 			t.Errorf("udp %s to %s: got %v, want %v", src, dst, got, want)
 		}
 	}

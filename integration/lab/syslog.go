@@ -29,7 +29,7 @@ func (h *Host) Rsyslog(conf string) *Process {
 	h.WriteFile("/etc/rsyslog.d/lab.conf", conf)
 	h.Do(func() error { return os.MkdirAll("/var/spool/rsyslog", 0o700) })
 	h.MustRun("rsyslogd", "-N1", "-f", "/etc/rsyslog.conf")
-	h.logs = append(h.logs, "/var/log/auth.log", "/var/log/rsyslogd.log")
+	h.logs = []string{"/var/log/auth.log", "/var/log/rsyslogd.log"}
 	h.Do(func() error { return os.Remove("/dev/log") }) // of an rsyslogd that was killed
 	p := h.Start("rsyslogd", "-n", "-f", "/etc/rsyslog.conf", "-i", "/run/rsyslogd.pid")
 	h.wait(p, "/dev/log", func() bool { return h.Exists("/dev/log") })
