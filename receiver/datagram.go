@@ -251,14 +251,15 @@ func (d *datagrams) drain(time.Time) { <-d.drained }
 // Close is go-syslog's Kill.
 func (d *datagrams) Close() error {
 	d.ask()
-	return d.conn.Close()
+	d.conn.Close()
+	return nil // an error would keep go-syslog from the rest of its Kill
 }
 
 // ask updates how much the kernel has dropped.
 func (d *datagrams) ask() {
 	d.raw.Control(func(fd uintptr) {
 		if n, err := drops(int(fd)); err == nil {
-			d.lost.Store(n)
+			d.lost.update(n)
 		}
 	})
 }

@@ -29,6 +29,7 @@ type framer struct {
 	line    bool // everything up to and with the next LF is passed over
 	lost    bool // because a count lied
 	counted bool // the frame before was counted: what follows it tells whether its count was true
+	doubt   bool // the next line may be the end of the counted frame before it
 	passed  int  // bytes passed over since a count lied
 	lies    int  // counts that turned out wrong only after their message had been handed on
 }
@@ -76,6 +77,7 @@ func (f *framer) next(data []byte, eof, soon bool) (n int, fr frame, ok bool, er
 				}
 			case doubted:
 				f.lies++
+				f.doubt = true
 			case denied:
 				f.lies++
 				f.counted, f.line, f.lost = false, true, true
@@ -101,16 +103,22 @@ func (f *framer) next(data []byte, eof, soon bool) (n int, fr frame, ok bool, er
 	}
 	rest := data[pos:]
 	k := bytes.IndexByte(rest[:min(f.max+1, len(rest))], '\n')
+	fr = frame{at: int32(pos)}
 	switch {
 	case k >= 0:
-		return pos + k + 1, frame{at: int32(pos), end: int32(pos + k)}, true, nil
+		n, fr.end = pos+k+1, int32(pos+k)
 	case len(rest) > f.max:
+		n, fr.end, fr.flaw = pos+f.max, int32(pos+f.max), cut
 		f.line = true
-		return pos + f.max, frame{int32(pos), int32(pos + f.max), cut}, true, nil
 	case eof:
-		return len(data), frame{int32(pos), int32(len(data)), cut}, true, nil
+		n, fr.end, fr.flaw = len(data), int32(len(data)), cut
+	default:
+		return pos, frame{}, false, nil
 	}
-	return pos, frame{}, false, nil
+	if f.doubt {
+		fr.flaw, f.doubt = lied, false
+	}
+	return n, fr, true, nil
 }
 
 // nextCounted is next for a message of size bytes at at, whose count stands at from.
@@ -134,7 +142,7 @@ func (f *framer) nextCounted(data []byte, from, at, size int, eof, soon bool) (n
 		}
 		f.counted = !eof
 	case doubted:
-		fr.flaw = lied
+		fr.flaw, f.doubt = lied, true
 	case denied:
 		fr.flaw = lied
 		f.line, f.lost = true, true

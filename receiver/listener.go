@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"net"
 	"net/netip"
 	"runtime/debug"
 	"sync/atomic"
@@ -18,10 +19,12 @@ type listener struct {
 	feed     *feed
 	roster   *roster
 	roll     *roll
+	addr     net.Addr
+	ask      func() // updates lost; nil by TCP
 
 	refused              struct{ sender, uid, connections atomic.Uint64 }
 	acceptErrors, panics atomic.Uint64
-	lost                 atomic.Uint64 // dropped by the kernel, as last asked
+	lost                 lostCount // dropped by the kernel, as last asked
 }
 
 func newListener(cfg Config, patience time.Duration, log zerolog.Logger) (*listener, error) {

@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"encoding/binary"
+	"sync"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -39,8 +40,8 @@ const (
 	memInfoVars  = 9
 )
 
-// drops returns how many datagrams the kernel has dropped at the socket. It is exact.
-func drops(fd int) (uint64, error) {
+// drops returns how many datagrams the kernel has dropped at the socket. It is exact, and wraps.
+func drops(fd int) (uint32, error) {
 	var info [memInfoVars]uint32
 	size := uint32(unsafe.Sizeof(info))
 	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
@@ -48,7 +49,27 @@ func drops(fd int) (uint64, error) {
 	if errno != 0 {
 		return 0, errno
 	}
-	return uint64(info[memInfoDrops]), nil
+	return info[memInfoDrops], nil
+}
+
+// A lostCount sums up what drops returns.
+type lostCount struct {
+	mu    sync.Mutex
+	last  uint32
+	total uint64
+}
+
+func (c *lostCount) update(n uint32) {
+	c.mu.Lock()
+	c.total += uint64(n - c.last)
+	c.last = n
+	c.mu.Unlock()
+}
+
+func (c *lostCount) load() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.total
 }
 
 // shut lets nothing more into a datagram socket: what it has queued can still be read. A unix socket's senders are told

@@ -59,6 +59,68 @@ type SenderStats struct {
 	Last        time.Time `json:"last,omitzero"`
 }
 
+// Stats are the counters of each listener, in the order of the configuration.
+func (r *Receiver) Stats() []Stats {
+	list := make([]Stats, 0, len(r.listeners))
+	for _, l := range r.listeners {
+		list = append(list, l.stats())
+	}
+	return list
+}
+
+func (l *listener) stats() Stats {
+	if l.ask != nil {
+		l.ask()
+	}
+	st := Stats{
+		Name: l.cfg.Name.S, Kind: l.cfg.Kind(), Trusted: l.cfg.Trusted.B,
+		Processed:    l.feed.count(), // before received, so that it is never more
+		Connections:  l.roll.len(),
+		AcceptErrors: l.acceptErrors.Load(),
+		Panics:       l.panics.Load(),
+		Refused: map[string]uint64{
+			RefusedSender: l.refused.sender.Load(), RefusedUID: l.refused.uid.Load(), RefusedConnections: l.refused.connections.Load(),
+		},
+		Senders: []SenderStats{},
+	}
+	var full uint64
+	var last int64
+	for _, s := range l.roster.all() {
+		e := SenderStats{
+			Addr: addrText(s.Addr), UID: s.UID, Name: s.Name,
+			Received: s.Received.Load(), Bytes: s.Bytes.Load(), Cut: s.Cut.Load(), Malformed: s.Malformed.Load(),
+			Dropped: s.Dropped.Load(), Failures: s.Failures.Load(), Ineffective: s.Ineffective.Load(),
+			Last: stamp(s.Last.Load()),
+		}
+		st.Received += e.Received
+		st.Bytes += e.Bytes
+		st.Cut += e.Cut
+		st.Malformed += e.Malformed
+		full += e.Dropped
+		last = max(last, s.Last.Load())
+		st.Senders = append(st.Senders, e)
+	}
+	st.Last = stamp(last)
+	st.Dropped = map[string]uint64{DroppedKernel: l.lost.load(), DroppedFull: full}
+	return st
+}
+
+// received is how many messages the listener has taken.
+func (l *listener) received() uint64 {
+	var n uint64
+	for _, s := range l.roster.all() {
+		n += s.Received.Load()
+	}
+	return n
+}
+
+func stamp(ns int64) time.Time {
+	if ns == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, ns)
+}
+
 func addrText(a netip.Addr) string {
 	if !a.IsValid() {
 		return ""
