@@ -55,6 +55,9 @@ func (h *host) follow(ctx context.Context, changed func()) error {
 	}
 }
 
+// nexthopID is RTA_NH_ID of linux/rtnetlink.h: the gateway is in an object of its own.
+const nexthopID = 30
+
 // matters reports whether a message can change the facts. Not every route does: where BGP runs, thousands of them come
 // and go each minute over the same few gateways.
 func (h *host) matters(m *syscall.NetlinkMessage) bool {
@@ -87,7 +90,7 @@ func (h *host) matters(m *syscall.NetlinkMessage) bool {
 			if ok && !known {
 				return true
 			}
-		case unix.RTA_MULTIPATH, unix.RTA_VIA, unix.RTA_NH_ID:
+		case unix.RTA_MULTIPATH, unix.RTA_VIA, nexthopID:
 			return true
 		}
 	}
