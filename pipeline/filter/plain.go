@@ -34,7 +34,7 @@ func (f *found) of(t []byte, s span) []byte { return t[s.from:s.to:s.to] }
 func newPlain(t []piece) *plain {
 	p := &plain{}
 	part := &p.left
-	addressed := false
+	addressed, named := false, false
 	for _, x := range t {
 		p.shortest += max(len(x.lit), 1)
 		if x.class.free() {
@@ -44,8 +44,11 @@ func newPlain(t []piece) *plain {
 			part = &p.mid[len(p.mid)-1].pieces
 			continue
 		}
-		if x.class == addr || x.class == addrport {
+		switch x.class {
+		case addr, addrport:
 			x.second, addressed = addressed, true
+		case id:
+			x.second, named = named, true
 		}
 		*part = append(*part, x)
 		if n := len(p.mid); n > 0 && (x.class == addr || x.class == addrport || x.class == attempts || x.class == id) {
@@ -195,7 +198,9 @@ func (f *found) bind(p *piece, t []byte, from, to int) bool {
 	case user:
 		f.user = span{from, to}
 	case id:
-		f.id = span{from, to}
+		if !p.second {
+			f.id = span{from, to}
+		}
 	case attempts:
 		f.attempts = span{from, to}
 	case addrport:

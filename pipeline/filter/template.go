@@ -14,7 +14,7 @@ type piece struct {
 	class  class // literal: lit
 	lit    string
 	at     int
-	second bool // the second address of its template
+	second bool // the second address, or a later id, of its template
 }
 
 // A fault is what is wrong with a template, and at which of its bytes.
@@ -221,8 +221,8 @@ func check(s string, t []piece) *fault {
 		return &fault{0, "the template has fields only: it would match anything", ""}
 	case last.class == literal && last.lit[len(last.lit)-1] == ' ':
 		return &fault{len(s) - 1, "the template ends in a space: spaces at the end of a message are dropped", ""}
-	case seen[user] > 1 || seen[id] > 1 || seen[attempts] > 1:
-		return &fault{0, "<user>, <id> and <attempts> may stand once", "<text> and <word> are fields that bind nothing"}
+	case seen[user] > 1 || seen[attempts] > 1:
+		return &fault{0, "<user> and <attempts> may stand once", "<text> and <word> are fields that bind nothing"}
 	case seen[addr]+seen[addrport] > 2:
 		return &fault{0, "an address stands three times", "<host> is one that is not the offender's"}
 	}
