@@ -74,29 +74,29 @@ func parse(s string, proxies bool) (e entry, hint string, err error) {
 }
 
 // isName reports whether s can be a DNS name and nothing else: letters, digits, hyphens and underscores between dots,
-// the last label not all digits (RFC 1123, 2.1), so that 192.0.2.300 is a mistyped address.
+// a letter in the last label (RFC 1123, 2.1), so that 192.0.2.300 and 192.0.2.1-9 are mistyped addresses.
 func isName(s string) bool {
 	s = strings.TrimSuffix(s, ".")
 	if s == "" || len(s) > 253 {
 		return false
 	}
-	digits := false
+	letter := false
 	for label := range strings.SplitSeq(s, ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
 			return false
 		}
-		digits = true
+		letter = false
 		for _, c := range []byte(label) {
 			switch {
-			case c >= '0' && c <= '9':
-			case c|0x20 >= 'a' && c|0x20 <= 'z' || c == '-' || c == '_':
-				digits = false
+			case c|0x20 >= 'a' && c|0x20 <= 'z':
+				letter = true
+			case c >= '0' && c <= '9' || c == '-' || c == '_':
 			default:
 				return false
 			}
 		}
 	}
-	return !digits
+	return letter
 }
 
 // The most that one file may hold: what a line too many costs is memory and a name's look-up.
