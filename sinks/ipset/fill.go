@@ -1,0 +1,207 @@
+package ipset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+
+	"github.com/rapsheet/rapsheet/pipeline/event"
+)
+
+// swapPatience is how long a swap waits for others to end their listings of the set.
+const swapPatience = 10 * time.Second
+
+// Sync makes the kernel hold exactly these bans: it fills new sets and swaps them in, so that what was banned and still
+// is, is so at every instant. Bans that are not enforced are left out. Apply waits meanwhile. After an error some sets
+// may have the new state and others the old one.
+func (s *Sink) Sync(ctx context.Context, bans iter.Seq[event.Ban]) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c == nil {
+		return errClosed
+	}
+	long := map[longKey]int64{}
+	strange, now := 0, s.now()
+	err := s.rebuildLocked(ctx, s.banSetsLocked(), true, func(w *writer) {
+		for b := range bans {
+			if ctx.Err() != nil {
+				return
+			}
+			if !b.Enforced(now) {
+				continue
+			}
+			if s.check(&b) != nil {
+				strange++
+				continue
+			}
+			p := b.Prefix.Masked()
+			hold, _ := s.place(&b)
+			w.add(hold, p, s.timeout(hold, p, b.Until, now, long), 0)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("ipset: sync: %w", err)
+	}
+	s.long = long
+	if strange > 0 {
+		s.log.Warn().Int("bans", strange).Msg("bans of jails that are not configured are not enforced")
+	}
+	return nil
+}
+
+// Allow makes the kernel accept, before any ban, what comes from these prefixes, and from no others.
+func (s *Sink) Allow(prefixes []netip.Prefix) error {
+	var list []netip.Prefix
+	for _, p := range prefixes {
+		switch {
+		case !p.IsValid() || p.Addr().Is4In6():
+			return fmt.Errorf("ipset: allow %s: %w", p, errPrefix)
+		case p.Bits() > 0:
+			list = append(list, p.Masked())
+		default: // the kernel takes no length of 0, but two halves
+			low := netip.PrefixFrom(p.Addr(), 1).Masked()
+			high := low.Addr().AsSlice()
+			high[0] = 0x80
+			a, _ := netip.AddrFromSlice(high)
+			list = append(list, netip.PrefixFrom(low.Masked().Addr(), 1), netip.PrefixFrom(a, 1))
+		}
+	}
+	slices.SortFunc(list, netip.Prefix.Compare)
+	list = slices.Compact(list)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.c == nil {
+		return errClosed
+	}
+	return s.allowLocked(list)
+}
+
+func (s *Sink) allowLocked(list []netip.Prefix) error {
+	if s.allowed && slices.Equal(list, s.held) {
+		return nil
+	}
+	err := s.rebuildLocked(context.Background(), s.allow[:], false, func(w *writer) {
+		for _, p := range list {
+			w.add(s.allow[familyOf(p).at()], p, never, 0)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("ipset: allow: %w", err)
+	}
+	s.held, s.allowed = list, true
+	return nil
+}
+
+// rebuildLocked gives the sets the contents that fill writes: into new ones, which then take the places of the old.
+func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, timeouts bool, fill func(*writer)) error {
+	stand, err := s.c.headers()
+	if err != nil {
+		return err
+	}
+	defer func() { // of a success the old contents, of a failure the new
+		for _, set := range sets {
+			if err := s.c.destroy(context.WithoutCancel(ctx), set.temp); err != nil {
+				s.log.Warn().Str("set", set.temp).Err(err).Msg("temporary set stays in the kernel")
+			}
+		}
+	}()
+	for _, set := range sets {
+		maxelem := s.maxelem
+		for _, h := range stand {
+			switch h.name {
+			case set.name:
+				maxelem = max(maxelem, h.maxelem)
+			case set.temp: // left by a process that was killed
+				if err := s.c.destroy(ctx, h.name); err != nil {
+					return fmt.Errorf("destroy set %s: %w", h.name, err)
+				}
+			}
+		}
+		if err := s.create(set.temp, set.family, maxelem, timeouts); err != nil {
+			return err
+		}
+	}
+	w := &writer{}
+	w.reset(s.c, true)
+	fill(w)
+	if failed := s.settleLocked(ctx, w); len(failed) > 0 {
+		return fmt.Errorf("set %s: %d entries not taken: %w", failed[0].set.temp, len(failed), failed[0].err)
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for _, set := range sets {
+		if err := s.swap(ctx, set.temp, set.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errTop says that a set has reached its last size.
+var errTop = fmt.Errorf("set is full: it holds %d and may not grow further", topElem)
+
+// growLocked doubles the room of a set: a larger one gets its entries and takes its place.
+func (s *Sink) growLocked(ctx context.Context, name string, f family) error {
+	h, ok, err := s.c.header(name)
+	if err != nil || !ok {
+		return errors.Join(err, fmt.Errorf("set %s is not there to grow", name))
+	}
+	if h.maxelem >= topElem {
+		return errTop
+	}
+	larger := &set{name: name + growing, family: f}
+	maxelem := min(2*max(h.maxelem, 1), topElem)
+	if err := s.c.destroy(ctx, larger.name); err != nil {
+		return err
+	}
+	if err := s.create(larger.name, f, maxelem, h.timeouts); err != nil {
+		return err
+	}
+	w := &writer{}
+	w.reset(s.c, false)
+	s.readMu.Lock()
+	err = s.reader.dump(name, func(p netip.Prefix, timeout uint32) {
+		if timeout != never && timeout < uint32(kernelLimit/time.Second) {
+			timeout++ // the kernel says whole seconds, rounded down
+		}
+		w.add(larger, p, timeout, 0)
+	})
+	s.readMu.Unlock()
+	w.flush()
+	switch {
+	case err == nil && len(w.failed) > 0:
+		err = w.failed[0].err
+	case err == nil:
+		err = s.swap(ctx, larger.name, name)
+	}
+	err = errors.Join(err, s.c.destroy(context.WithoutCancel(ctx), larger.name))
+	if err != nil {
+		return fmt.Errorf("grow set %s: %w", name, err)
+	}
+	s.grown.Add(1)
+	s.log.Info().Str("set", name).Uint32("maxelem", maxelem).Msg("set was full and has grown")
+	return nil
+}
+
+// swap exchanges two sets of one type and family. Rules go on with the contents that their set has now.
+func (s *Sink) swap(ctx context.Context, from, to string) error {
+	ctx, cancel := context.WithTimeout(ctx, swapPatience)
+	defer cancel()
+	err := patiently(ctx, func() error {
+		var r request
+		r.pair(nl.IPSET_CMD_SWAP, from, to)
+		return s.c.one(&r)
+	})
+	if err != nil {
+		return fmt.Errorf("swap set %s: %w", to, err)
+	}
+	return nil
+}
