@@ -134,29 +134,21 @@ func (s *Set) fill(e *event.Event, t []byte, f *found) {
 	if f.addr.to == 0 {
 		return
 	}
-	a, ok := parseAddr(f.of(t, f.addr))
 	if f.ambiguous {
 		s.Ambiguous.Add(1)
 		return
 	}
-	if f.second.to > 0 {
-		if b, _ := parseAddr(f.of(t, f.second)); !ok || a != b {
-			s.Ambiguous.Add(1)
-			return
-		}
-	}
-	if ok {
+	if a, ok := parseAddr(f.of(t, f.addr)); ok {
 		e.Addr = a
 	} else {
 		e.Name = f.of(t, f.addr)
 	}
 }
 
-// unwrap drops what stands around the text: trailing spaces, the id that Solaris puts in front of it, and what rsyslog's
-// RepeatedMsgReduction makes of repeats: "message repeated 4 times: [ Failed password ...]". Times is how often
-// the text was repeated.
+// unwrap drops what stands around the text: the id that Solaris puts in front of it, and what rsyslog's
+// RepeatedMsgReduction makes of repeats: "message repeated 4 times: [ Failed password ...]". Times is how often the text
+// was repeated.
 func unwrap(t []byte) (text []byte, times int) {
-	t = trim(t)
 	if len(t) == 0 {
 		return t, 0
 	}
@@ -168,8 +160,8 @@ func unwrap(t []byte) (text []byte, times int) {
 			}
 		}
 	case 'm':
-		rest, ok := bytes.CutPrefix(t, []byte("message repeated "))
-		if !ok || t[len(t)-1] != ']' {
+		rest, ok := bytes.CutPrefix(trim(t), []byte("message repeated "))
+		if !ok || len(rest) == 0 || rest[len(rest)-1] != ']' {
 			break
 		}
 		n := number.head(rest)
@@ -177,7 +169,7 @@ func unwrap(t []byte) (text []byte, times int) {
 		if n == 0 || !ok || len(inner) == 0 {
 			break
 		}
-		return trim(inner[:len(inner)-1]), count(rest[:n])
+		return inner[:len(inner)-1], count(rest[:n])
 	}
 	return t, 1
 }

@@ -9,6 +9,7 @@ type plain struct {
 	mid         []middle
 	free        []piece // between the parts: len(mid)+1 of them, or none
 	shortest    int     // no shorter text matches
+	open        bool    // ends in a free field
 	prefix      string  // what the text must begin with,
 	suffix      string  // and end with
 }
@@ -23,10 +24,9 @@ type span struct{ from, to int }
 
 // found is what a match bound.
 type found struct {
-	addr, second       span // second: of a template with two addresses
-	user, id, attempts span
-	ambiguous          bool
-	tries              int // places that middle parts were tried at, for tests
+	addr, user, id, attempts span
+	ambiguous                bool // addr could be another one
+	tries                    int  // places that middle parts were tried at, for tests
 }
 
 func (f *found) of(t []byte, s span) []byte { return t[s.from:s.to:s.to] }
@@ -34,7 +34,7 @@ func (f *found) of(t []byte, s span) []byte { return t[s.from:s.to:s.to] }
 func newPlain(t []piece) *plain {
 	p := &plain{}
 	part := &p.left
-	addressed, named := false, false
+	named := false
 	for _, x := range t {
 		p.shortest += max(len(x.lit), 1)
 		if x.class.free() {
@@ -44,11 +44,8 @@ func newPlain(t []piece) *plain {
 			part = &p.mid[len(p.mid)-1].pieces
 			continue
 		}
-		switch x.class {
-		case addr, addrport:
-			x.second, addressed = addressed, true
-		case id:
-			x.second, named = named, true
+		if x.class == id {
+			x.again, named = named, true
 		}
 		*part = append(*part, x)
 		if n := len(p.mid); n > 0 && (x.class == addr || x.class == addrport || x.class == attempts || x.class == id) {
@@ -58,6 +55,7 @@ func newPlain(t []piece) *plain {
 	if n := len(p.mid); n > 0 { // the last one is the right part
 		p.right, p.mid = p.mid[n-1].pieces, p.mid[:n-1]
 	}
+	p.open = t[len(t)-1].class.free()
 	if len(p.left) > 0 {
 		p.prefix = p.left[0].lit
 	}
@@ -198,7 +196,7 @@ func (f *found) bind(p *piece, t []byte, from, to int) bool {
 	case user:
 		f.user = span{from, to}
 	case id:
-		if !p.second {
+		if !p.again {
 			f.id = span{from, to}
 		}
 	case attempts:
@@ -211,17 +209,9 @@ func (f *found) bind(p *piece, t []byte, from, to int) bool {
 		if to = from + i; to-from > 2 && t[from] == '[' && t[to-1] == ']' {
 			from, to = from+1, to-1
 		}
-		f.address(p.second, span{from, to})
+		f.addr = span{from, to}
 	case addr:
-		f.address(p.second, span{from, to})
+		f.addr = span{from, to}
 	}
 	return true
-}
-
-func (f *found) address(second bool, s span) {
-	if second {
-		f.second = s
-	} else {
-		f.addr = s
-	}
 }

@@ -18,7 +18,8 @@ type filter struct {
 // A rule is an event.Rule and how it is recognised. One of Kind 0 ends the search without an event.
 type rule struct {
 	event.Rule
-	ignore bool
+	ignore  bool
+	several bool // plain templates that may find several addresses in a line
 }
 
 // A candidate is one plain template or one regex of a rule.
@@ -29,10 +30,13 @@ type candidate struct {
 	must  string // the text holds it; empty: plain finds out as fast
 }
 
-// match returns the first rule that describes t, and nil if none does or that rule says to ignore it.
+// match returns the first rule that describes t, and nil if none does or that rule says to ignore it. Spaces at the end
+// of a message belong to a free field there, else they are dropped.
 func (f *filter) match(t []byte, b *found) *rule {
+	trimmed := trim(t)
 	var absent *rule // the last rule whose must is not in t
-	for _, c := range f.byFirst[t[0]] {
+	all := f.byFirst[t[0]]
+	for i, c := range all {
 		if c.must != "" {
 			if c.rule == absent {
 				continue
@@ -42,16 +46,45 @@ func (f *filter) match(t []byte, b *found) *rule {
 				continue
 			}
 		}
-		tries := b.tries
-		*b = found{tries: tries}
-		if c.plain != nil && c.plain.match(t, b) || c.regex != nil && c.regex.match(t, b) {
-			if c.ignore {
-				return nil
-			}
-			return c.rule
+		if !c.match(t, trimmed, b) {
+			continue
 		}
+		if c.ignore {
+			return nil
+		}
+		if c.several && !b.ambiguous {
+			b.ambiguous = c.doubted(all[i+1:], t, trimmed, b)
+		}
+		return c.rule
 	}
 	return nil
+}
+
+func (c *candidate) match(t, trimmed []byte, b *found) bool {
+	*b = found{tries: b.tries}
+	switch {
+	case c.regex != nil:
+		return c.regex.match(trimmed, b)
+	case c.plain.open:
+		return c.plain.match(t, b)
+	}
+	return c.plain.match(trimmed, b)
+}
+
+// doubted reports whether another plain template of the same rule finds another address in t: a name may imitate the
+// form that this line does not have.
+func (c *candidate) doubted(others []*candidate, t, trimmed []byte, b *found) bool {
+	for _, o := range others {
+		if o.rule != c.rule {
+			break
+		}
+		other := found{tries: b.tries}
+		ok := o.match(t, trimmed, &other)
+		if b.tries = other.tries; ok && (other.ambiguous || other.addr != b.addr) {
+			return true
+		}
+	}
+	return false
 }
 
 func compile(c *Config) (*filter, value.Errors) {
@@ -124,6 +157,9 @@ func (f *filter) add(c *Config, in *Rule, errs *value.Errors) {
 		k := &candidate{rule: r, plain: p}
 		if len(p.prefix) < 8 { // a longer one is compared sooner than found
 			k.must = must
+		}
+		for _, m := range p.mid {
+			r.several = r.several || m.sure && len(all) > 1
 		}
 		f.put(k, t)
 	}

@@ -11,10 +11,10 @@ const maxPlain = 64
 
 // A piece is a literal or a field of a plain template. At is where it stands in the template, for errors.
 type piece struct {
-	class  class // literal: lit
-	lit    string
-	at     int
-	second bool // the second address, or a later id, of its template
+	class class // literal: lit
+	lit   string
+	at    int
+	again bool // an id that is not the template's first
 }
 
 // A fault is what is wrong with a template, and at which of its bytes.
@@ -223,8 +223,8 @@ func check(s string, t []piece) *fault {
 		return &fault{len(s) - 1, "the template ends in a space: spaces at the end of a message are dropped", ""}
 	case seen[user] > 1 || seen[attempts] > 1:
 		return &fault{0, "<user> and <attempts> may stand once", "<text> and <word> are fields that bind nothing"}
-	case seen[addr]+seen[addrport] > 2:
-		return &fault{0, "an address stands three times", "<host> is one that is not the offender's"}
+	case seen[addr]+seen[addrport] > 1:
+		return &fault{0, "an address may stand once", "<host> is one that is not the offender's"}
 	}
 	return nil
 }
