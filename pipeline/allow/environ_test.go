@@ -30,21 +30,29 @@ func TestSessions(t *testing.T) {
 	case "grandchild":
 		fmt.Printf("found %v\n", sessions("/proc"))
 	default:
-		here := sessions("/proc") // whoever runs the tests may sit in a session himself
-		f := func(connection string, want ...netip.Addr) {
-			t.Helper()
-			out, err := again("child", "SSH_CONNECTION="+connection)
-			want = append(want, here...)
-			if err != nil || !strings.Contains(string(out), fmt.Sprintf("found %v\n", want)) {
-				t.Errorf("%s: got %v %s, want %v", connection, err, out, want)
-			}
+		want := append(addrs("198.51.100.10"), sessions("/proc")...) // whoever runs the tests may sit in a session himself
+		out, err := again("child", "SSH_CONNECTION=198.51.100.10 50022 192.0.2.2 22")
+		if err != nil || !strings.Contains(string(out), fmt.Sprintf("found %v\n", want)) {
+			t.Errorf("got %v %s, want %v", err, out, want)
 		}
-		f("198.51.100.10 50022 192.0.2.2 22", addr("198.51.100.10"))
-		f("fe80::5%eth0 50022 fe80::1%eth0 22", addr("fe80::5"))
-		f("::ffff:198.51.100.10 50022 ::ffff:192.0.2.2 22", addr("198.51.100.10"))
-		f("UNKNOWN 50022 192.0.2.2 22")
-		f("")
 	}
+}
+
+func TestClient(t *testing.T) {
+	f := func(env, want string) {
+		t.Helper()
+		got := client([]byte(env))
+		if want == "" && got.IsValid() || want != "" && got != addr(want) {
+			t.Errorf("%q: got %s, want %s", env, got, want)
+		}
+	}
+	f("A=b\x00SSH_CONNECTION=198.51.100.10 50022 192.0.2.2 22\x00C=d\x00", "198.51.100.10")
+	f("SSH_CONNECTION=fe80::5%eth0 50022 fe80::1%eth0 22", "fe80::5")
+	f("SSH_CONNECTION=::ffff:198.51.100.10 50022 ::ffff:192.0.2.2 22\x00", "198.51.100.10")
+	f("SSH_CONNECTION=UNKNOWN 50022 192.0.2.2 22\x00", "")
+	f("XSSH_CONNECTION=198.51.100.10 50022\x00", "")
+	f("SSH_CONNECTION=\x00", "")
+	f("", "")
 }
 
 func TestParent(t *testing.T) {
