@@ -100,6 +100,12 @@ func (l *List) Why(a netip.Addr) string {
 	return r.text
 }
 
+// Own reports whether a is an address of this host: bans that are set here protect what it sends about.
+func (l *List) Own(a netip.Addr) bool {
+	r, _ := l.table.Load().reasons.Lookup(a.Unmap().WithZone(""))
+	return r.kind == ownKind
+}
+
 // Offender returns the prefix that events of an address count on, and that a ban for them covers: the address for
 // IPv4, its /64 for IPv6, or less where a /64 is many. It is invalid where the address is.
 func (l *List) Offender(a netip.Addr) netip.Prefix {
