@@ -14,8 +14,10 @@ const (
 	batchBytes    = 256 << 10
 )
 
-// A feed hands the messages of one listener to the pipeline. Handlers fill one batch while pump offers the other. So an idle
-// pipeline gets a message at once and a busy one gets full batches, and there is no timer.
+// A feed hands the messages of one listener to the pipeline. Handlers fill one batch while the pipeline has the other: it is
+// sent when the other comes back, or when it is full. So an idle pipeline gets a message at once and a busy one gets full
+// batches, and there is no timer. To send it as soon as somebody takes it would make every batch as small as what one read
+// brings, for the pipeline always has a goroutine that takes.
 type feed struct {
 	patience time.Duration // how long fill waits for room before it drops; 0: for ever
 
@@ -23,6 +25,7 @@ type feed struct {
 	room      sync.Cond // a batch may have room again
 	filled    sync.Cond // cur has messages, a batch came back, or the feed is closed
 	cur       *event.Batch
+	full      bool // somebody waits for room behind cur
 	free      []*event.Batch
 	closed    bool
 	processed uint64
@@ -79,6 +82,7 @@ func (f *feed) waitLocked() bool {
 	if f.fedUp {
 		return false
 	}
+	f.full = f.cur != nil
 	f.filled.Signal()
 	if f.patience == 0 {
 		f.room.Wait()
@@ -109,9 +113,7 @@ func (f *feed) done(b *event.Batch) {
 	f.free = append(f.free, b)
 	f.fedUp = false
 	f.room.Signal()
-	if f.closed {
-		f.filled.Signal()
-	}
+	f.filled.Signal()
 	f.mu.Unlock()
 }
 
@@ -132,16 +134,17 @@ func (f *feed) take() *event.Batch {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
-		if b := f.cur; b != nil && len(b.Messages) > 0 {
-			f.cur = nil
-			f.room.Signal()
-			return b
-		}
 		back := len(f.free)
 		if f.cur != nil {
 			back++
 		}
-		if f.closed && back == f.batches {
+		idle := back == f.batches
+		if b := f.cur; b != nil && len(b.Messages) > 0 && (idle || f.full || f.closed) {
+			f.cur, f.full = nil, false
+			f.room.Signal()
+			return b
+		}
+		if f.closed && idle {
 			return nil
 		}
 		f.filled.Wait()
