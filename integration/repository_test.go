@@ -39,7 +39,7 @@ var star = map[string]struct {
 	"receiver":    {imports: "gopkg.in/mcuadros/go-syslog.v2 golang.org/x/sys"},
 	"sinks":       {},
 	"sinks/ipset": {imports: "github.com/vishvananda/netlink github.com/google/nftables golang.org/x/sys"},
-	"store":       {imports: "github.com/dgraph-io/badger/v4 golang.org/x/sys"},
+	"store":       {imports: "github.com/dgraph-io/badger/v4 github.com/dgraph-io/ristretto/v2 golang.org/x/sys"},
 	"web":         {imports: "golang.org/x/sys"},
 
 	"configs":       {imports: "pipeline/allow pipeline/filter receiver sinks sinks/ipset store web github.com/goccy/go-yaml"},
@@ -55,8 +55,8 @@ var star = map[string]struct {
 
 // What every part may import, pipeline/event apart, and what every test.
 const (
-	words = "pipeline/event configs/value github.com/rs/zerolog"
-	tools = "integration/lab integration/mix integration/netns pgregory.net/rapid github.com/rogpeppe/go-internal"
+	shared = "pipeline/event configs/value github.com/rs/zerolog"
+	tools  = "integration/lab integration/mix integration/netns pgregory.net/rapid github.com/rogpeppe/go-internal"
 )
 
 func TestImportsFormAStar(t *testing.T) {
@@ -71,7 +71,7 @@ func TestImportsFormAStar(t *testing.T) {
 		}
 		allowed := strings.Fields(row.imports)
 		if folder != "pipeline/event" {
-			allowed = append(allowed, strings.Fields(words)...)
+			allowed = append(allowed, strings.Fields(shared)...)
 		}
 		if strings.HasSuffix(name, "_test.go") {
 			allowed = slices.Concat(allowed, strings.Fields(tools), strings.Fields(row.tests), []string{folder})
@@ -118,13 +118,13 @@ func TestPermitted(t *testing.T) {
 	f("net/netip", "", true)
 	f("log", "*", false)
 	f("log/slog", "", true)
-	f("github.com/rs/zerolog/log", words, false)
+	f("github.com/rs/zerolog/log", shared, false)
 	f("golang.org/x/sys/unix", "golang.org/x/sys", true)
 	f("golang.org/x/sysx", "golang.org/x/sys", false)
-	f(module+"/store", words, false)
+	f(module+"/store", shared, false)
 	f(module+"/store", "*", true)
 	f(module+"/sinks/ipset", "sinks", false)
-	f(module+"/pipeline/event", words, true)
+	f(module+"/pipeline/event", shared, true)
 }
 
 // A file holds one idea, and an idea fits into 400 lines.
@@ -247,11 +247,7 @@ func TestChangelogIsForOperators(t *testing.T) {
 }
 
 func TestJustfileHasItsRecipes(t *testing.T) {
-	recipe := regexp.MustCompile(`(?m)^# .+\n([a-z]+)( [^:=]*=?[^:=]*)*:`)
-	var got []string
-	for _, m := range recipe.FindAllStringSubmatch(files(t)["Justfile"], -1) {
-		got = append(got, m[1])
-	}
+	got := recipes(files(t)["Justfile"])
 	for _, want := range strings.Fields("build test race lint fmt fuzz bench demo integration vuln ci") {
 		if !slices.Contains(got, want) {
 			t.Errorf("Justfile: no recipe %s with a comment above it: got %q", want, got)
@@ -262,6 +258,15 @@ func TestJustfileHasItsRecipes(t *testing.T) {
 			t.Errorf(".ci/%s: want a program (%v)", script, err)
 		}
 	}
+}
+
+// recipes returns the recipes of a Justfile that have a comment above them.
+func recipes(text string) []string {
+	var list []string
+	for _, m := range regexp.MustCompile(`(?m)^# .+\n([a-z]+)( [^:=]*=?[^:=]*)*:`).FindAllStringSubmatch(text, -1) {
+		list = append(list, m[1])
+	}
+	return list
 }
 
 // files returns every text file of the repository by its path below the root, what git ignores left out.
