@@ -34,15 +34,15 @@ type candidate struct {
 // of a message belong to a free field there, else they are dropped.
 func (f *filter) match(t []byte, b *found) *rule {
 	trimmed := trim(t)
-	var absent *rule // the last rule whose must is not in t
+	var last *rule // whose must was looked for
+	var held bool
 	all := f.byFirst[t[0]]
 	for i, c := range all {
 		if c.must != "" {
-			if c.rule == absent {
-				continue
+			if c.rule != last {
+				last, held = c.rule, bytes.Contains(t, []byte(c.must))
 			}
-			if !bytes.Contains(t, []byte(c.must)) {
-				absent = c.rule
+			if !held {
 				continue
 			}
 		}

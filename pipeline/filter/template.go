@@ -6,8 +6,11 @@ import (
 	"strings"
 )
 
-// maxPlain is how many plain templates one rule may stand for.
-const maxPlain = 64
+// maxPlain is how many plain templates one rule may stand for, maxTemplate how many bytes it may have.
+const (
+	maxPlain    = 64
+	maxTemplate = 2000
+)
 
 // A piece is a literal or a field of a plain template. At is where it stands in the template, for errors.
 type piece struct {
@@ -29,6 +32,9 @@ type fault struct {
 // A run of brackets is read from the outside: "[[[" opens and is followed by a [, "]]]" ends in a ] and closes, so
 // [[ [preauth]]] is the optional text " [preauth]".
 func parse(s string) (plain [][]piece, must string, bad *fault) {
+	if len(s) > maxTemplate {
+		return nil, "", &fault{maxTemplate, fmt.Sprintf("the template is longer than %d bytes", maxTemplate), "make it two rules"}
+	}
 	p := parser{s: s}
 	plain, bad = p.sequence(0, false)
 	if bad == nil {
@@ -112,7 +118,9 @@ func (p *parser) sequence(depth int, choice bool) ([][]piece, *fault) {
 				if bad != nil {
 					return nil, bad
 				}
-				more = append(more, alt...)
+				if more = append(more, alt...); len(more) > maxPlain {
+					break
+				}
 				if p.i == len(p.s) || p.s[p.i] == ']' {
 					return nil, &fault{at, "the choice that begins here has no end", "} ends it, {{ is a { of the message"}
 				}
@@ -150,6 +158,12 @@ func (p *parser) sequence(depth int, choice bool) ([][]piece, *fault) {
 func product(a, b [][]piece, at int) ([][]piece, *fault) {
 	if len(a)*len(b) > maxPlain {
 		return nil, &fault{at, fmt.Sprintf("the template stands for more than %d plain ones", maxPlain), "make it two rules"}
+	}
+	if len(b) == 1 { // every list owns its memory
+		for i := range a {
+			a[i] = append(a[i], b[0]...)
+		}
+		return a, nil
 	}
 	out := make([][]piece, 0, len(a)*len(b))
 	for _, x := range a {
