@@ -98,8 +98,16 @@ func TestUnixRemovesOnlyItsOwn(t *testing.T) {
 
 const stranger = 65533
 
-// TestMain lets the test binary be a sender of another account: it sends its arguments and waits to be told to end.
+// TestMain lets the test binary be a sender: of a benchmark, or of another account, which sends 21 lines and waits until it
+// may end.
 func TestMain(m *testing.M) {
+	if spec := os.Getenv("RECEIVER_TEST_BLAST"); spec != "" {
+		if err := blaster(spec); err != nil {
+			os.Stderr.WriteString(err.Error() + "\n")
+			os.Exit(3)
+		}
+		os.Exit(0)
+	}
 	network, address, ok := strings.Cut(os.Getenv("RECEIVER_TEST_SEND"), " ")
 	if !ok {
 		os.Exit(m.Run())
