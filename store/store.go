@@ -56,10 +56,10 @@ func Open(cfg Config, log zerolog.Logger) (*Store, error) {
 	return s, nil
 }
 
-func openWith(cfg Config, log zerolog.Logger, statfs func(string) (uint64, error)) (s *Store, err error) {
+func openWith(cfg Config, log zerolog.Logger, statfs func(string) (uint64, error)) (_ *Store, err error) {
 	cfg.Defaults()
 	h := &health{log: log}
-	s = &Store{
+	s := &Store{
 		dir: cfg.State.S, retention: cfg.Retention, log: log, health: h,
 		space: &space{dir: cfg.State.S, min: uint64(cfg.MinFree.Bytes), statfs: statfs, health: h},
 		free:  make(chan *Group, 2), full: make(chan *Group, 2), committed: make(chan struct{}, 1), dirty: make(chan struct{}, 1),
