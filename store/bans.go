@@ -145,7 +145,7 @@ func (s *Store) commitBans(ctx context.Context) {
 		case <-c.wake:
 			s.drainBans()
 		case <-retry.C:
-			s.flushPending()
+			_ = s.flushPending() // health tells
 		case <-ctx.Done():
 			s.drainBans()
 			return
@@ -166,9 +166,8 @@ func (s *Store) drainBans() {
 
 // put writes a batch, behind what waits already, and tells how it went.
 func (s *Store) put(batch []change) {
-	s.flushPending()
-	err := error(ErrDegraded)
-	if len(s.changes.pend) == 0 {
+	err := s.flushPending()
+	if err == nil {
 		err = s.commitChanges(batch)
 	}
 	if err != nil {
@@ -225,18 +224,18 @@ func newestOnly(all []change, now time.Time) []change {
 }
 
 // flushPending tries again what the disk did not take.
-func (s *Store) flushPending() {
-	for pend := s.changes.pend; len(pend) > 0; pend = s.changes.pend {
+func (s *Store) flushPending() error {
+	for pend := s.changes.pend; len(pend) > 0; {
 		n := min(len(pend), batchBans)
-		if s.commitChanges(pend[:n]) != nil {
-			return
+		if err := s.commitChanges(pend[:n]); err != nil {
+			return err
 		}
-		if n == len(pend) {
-			pend = nil
-			n = 0
+		if pend = pend[n:]; len(pend) == 0 {
+			pend = nil // and with it what it lay in
 		}
-		s.setPending(pend[n:])
+		s.setPending(pend)
 	}
+	return nil
 }
 
 // finish writes what Run did not, and takes nothing more.
@@ -244,7 +243,7 @@ func (s *Store) finish() {
 	s.changes.close()
 	s.drainGroups()
 	s.drainBans()
-	s.flushPending()
+	_ = s.flushPending()
 	if n := len(s.changes.pend); n > 0 {
 		s.log.Error().Int("bans", n).Msg("store: closed with bans that could not be written")
 	}

@@ -13,7 +13,8 @@ type Group struct {
 	items   []item
 	records int
 	lines   int
-	dropped int // lines beyond maxLines, records too large
+
+	droppedRecords, droppedLines int // too large or too many
 
 	entries []badger.Entry // the committer's
 }
@@ -36,7 +37,7 @@ const (
 // Record adds the offender's record in the jail. Of two records of one offender the later one counts.
 func (g *Group) Record(jail string, p netip.Prefix, rec []byte) {
 	if !keyable(jail, p) || len(rec) > maxRecord || len(g.arena) > maxArena {
-		g.dropped++
+		g.droppedRecords++
 		return
 	}
 	at := len(g.arena)
@@ -49,7 +50,7 @@ func (g *Group) Record(jail string, p netip.Prefix, rec []byte) {
 // Evidence adds a line to the offender's rap sheet, in the place of an earlier one of the same slot.
 func (g *Group) Evidence(e Evidence) {
 	if !keyable(e.Jail, e.Prefix) || g.lines >= maxLines || len(g.arena) > maxArena {
-		g.dropped++
+		g.droppedLines++
 		return
 	}
 	at := len(g.arena)
@@ -77,7 +78,7 @@ func (g *Group) Reset() {
 	if cap(g.entries) > keepItems {
 		g.entries = nil
 	}
-	g.records, g.lines, g.dropped = 0, 0, 0
+	g.records, g.lines, g.droppedRecords, g.droppedLines = 0, 0, 0, 0
 }
 
 // each calls f with every key and value, in the order in which they were added.

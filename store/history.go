@@ -73,7 +73,8 @@ func (s *Store) drainGroups() {
 // with it all protection.
 func (s *Store) write(g *Group) {
 	n := &s.count
-	n.droppedEvidence.Add(uint64(g.dropped))
+	n.droppedRecords.Add(uint64(g.droppedRecords))
+	n.droppedEvidence.Add(uint64(g.droppedLines))
 	err := s.space.room(len(g.arena))
 	if err == nil {
 		err = s.history.commit(g, expiry(s.retention))
