@@ -1,5 +1,26 @@
 // Package filter recognises the messages of services: text in, events out. Nearly all traffic is none and is dropped
-// after one map look-up. Filters are data; the template language is described at Config and in docs/filters.md.
+// after one map look-up. Filters are data, written as templates of what a program says:
+//
+//	Failed {password|none} for [[invalid user ]]<user> from <addr> port <port> ssh2
+//
+// A template describes the whole text but for spaces at its end. [[...]] is optional, {a|b} a choice, << a < and {{ a {
+// of the message. Fields are bound or free. A bound field is the longest run of the bytes that it may hold:
+//
+//	<addr>      address, or the host name in its place: the offender
+//	<addrport>  the same, with a colon and a port behind it
+//	<host>      host name or address that is not the offender's
+//	<helo>      what a mail client called itself
+//	<port>      1 to 5 digits
+//	<int>       up to 20 digits
+//	<attempts>  digits: how many attempts the line reports
+//	<word>      anything without a space
+//	<id>        letters, digits, + / _ -: an id; the template's first is its session
+//
+// <user> and <text> are free: an attacker may choose them, so they hold any bytes, and none too. What stands before the
+// first free field is read from the left, what stands behind the last from the right end. A part between two free
+// fields is looked for where it stands first; if it holds an address, a count or an id, it must stand there only. Where
+// it doesn't, and where the plain templates that a rule stands for find different addresses, the event has none, and
+// is counted as ambiguous. So a name may imitate a message and moves no ban to another address.
 package filter
 
 import (

@@ -15,6 +15,7 @@ type plain struct {
 }
 
 type middle struct {
+	first  []byte // the literal it begins with
 	pieces []piece
 	sure   bool // holds an address, a count or an id: its place must be the only one
 }
@@ -50,6 +51,11 @@ func newPlain(t []piece) *plain {
 		*part = append(*part, x)
 		if n := len(p.mid); n > 0 && (x.class == addr || x.class == addrport || x.class == attempts || x.class == id) {
 			p.mid[n-1].sure = true
+		}
+	}
+	for i := range p.mid {
+		if m := &p.mid[i]; len(m.pieces) > 0 {
+			m.first = []byte(m.pieces[0].lit)
 		}
 	}
 	if n := len(p.mid); n > 0 { // the last one is the right part
@@ -94,7 +100,7 @@ func (p *plain) middles(t []byte, from, to int, f *found) bool {
 	start := from
 	var first [maxMiddles]int
 	for i := range p.mid {
-		at, end := leftmost(p.mid[i].pieces, t, from, to, f)
+		at, end := p.mid[i].leftmost(t, from, to, f)
 		if at < 0 {
 			return false
 		}
@@ -108,7 +114,7 @@ func (p *plain) middles(t []byte, from, to int, f *found) bool {
 	}
 	var other found
 	for i := len(p.mid) - 1; i >= 0; i-- {
-		at := rightmost(p.mid[i].pieces, t, start, to, &other)
+		at := p.mid[i].rightmost(t, start, to, &other)
 		if p.mid[i].sure && at != first[i] {
 			f.ambiguous = true
 			break
@@ -123,16 +129,15 @@ func (p *plain) middles(t []byte, from, to int, f *found) bool {
 const maxMiddles = 8
 
 // leftmost returns where in t[from:to] the part stands first, and where it ends there; -1 if nowhere.
-func leftmost(part []piece, t []byte, from, to int, f *found) (at, end int) {
-	lit := part[0].lit
+func (m *middle) leftmost(t []byte, from, to int, f *found) (at, end int) {
 	for {
-		i := bytes.Index(t[from:to], []byte(lit))
+		i := bytes.Index(t[from:to], m.first)
 		if i < 0 {
 			return -1, -1
 		}
 		f.tries++
 		at = from + i
-		if end, ok := forward(part[1:], t, at+len(lit), to, f); ok {
+		if end, ok := forward(m.pieces[1:], t, at+len(m.first), to, f); ok {
 			return at, end
 		}
 		from = at + 1
@@ -140,18 +145,17 @@ func leftmost(part []piece, t []byte, from, to int, f *found) (at, end int) {
 }
 
 // rightmost returns where in t[from:to] the part stands last; from-1 if nowhere, which leftmost has ruled out.
-func rightmost(part []piece, t []byte, from, to int, f *found) int {
-	lit := part[0].lit
+func (m *middle) rightmost(t []byte, from, to int, f *found) int {
 	for end := to; ; {
-		i := bytes.LastIndex(t[from:end], []byte(lit))
+		i := bytes.LastIndex(t[from:end], m.first)
 		if i < 0 {
 			return from - 1
 		}
 		f.tries++
-		if _, ok := forward(part[1:], t, from+i+len(lit), to, f); ok {
+		if _, ok := forward(m.pieces[1:], t, from+i+len(m.first), to, f); ok {
 			return from + i
 		}
-		end = from + i + len(lit) - 1
+		end = from + i + len(m.first) - 1
 	}
 }
 

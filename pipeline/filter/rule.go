@@ -27,7 +27,7 @@ type candidate struct {
 	*rule
 	plain *plain
 	regex *expression
-	must  string // the text holds it; empty: plain finds out as fast
+	must  []byte // the text holds it; nil: plain finds out as fast
 }
 
 // match returns the first rule that describes t, and nil if none does or that rule says to ignore it. Spaces at the end
@@ -38,9 +38,9 @@ func (f *filter) match(t []byte, b *found) *rule {
 	var held bool
 	all := f.byFirst[t[0]]
 	for i, c := range all {
-		if c.must != "" {
+		if c.must != nil {
 			if c.rule != last {
-				last, held = c.rule, bytes.Contains(t, []byte(c.must))
+				last, held = c.rule, bytes.Contains(t, c.must)
 			}
 			if !held {
 				continue
@@ -140,7 +140,7 @@ func (f *filter) add(c *Config, in *Rule, errs *value.Errors) {
 			errs.Add(in.Regex.Pos, "", "regex %s", problem)
 			return
 		}
-		f.put(&candidate{rule: r, regex: x, must: must}, nil)
+		f.put(&candidate{rule: r, regex: x, must: []byte(must)}, nil)
 		return
 	}
 	all, must, bad := parse(source.S)
@@ -155,8 +155,8 @@ func (f *filter) add(c *Config, in *Rule, errs *value.Errors) {
 			return
 		}
 		k := &candidate{rule: r, plain: p}
-		if len(p.prefix) < 8 { // a longer one is compared sooner than found
-			k.must = must
+		if len(p.prefix) < 8 && len(must) > 6 { // a longer prefix is compared sooner than a literal is found, a shorter literal is in every message
+			k.must = []byte(must)
 		}
 		for _, m := range p.mid {
 			r.several = r.several || m.sure && len(all) > 1
