@@ -102,6 +102,15 @@ func TestProber(t *testing.T) {
 		f("192.0.2.1:0", "192.0.2.66", "", true)
 		f("[2001:db8::1]:0", "2001:db8::66", "2001:db8::67", true)
 
+		stranger, err := NewProber(here, there, netip.MustParseAddrPort("192.0.2.1:0"), netip.Addr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stranger.Close()
+		if _, err := stranger.TCP(netip.MustParseAddr("192.0.2.99")); err == nil {
+			t.Error("tcp from an address that is nowhere: got no error")
+		}
+
 		// A route that leads nowhere stands for a rule that drops.
 		lost := netlink.Route{Type: 6 /* blackhole */, Dst: mustNet(t, "192.0.2.66/32")}
 		p, err := NewProber(here, there, netip.MustParseAddrPort("192.0.2.1:0"), netip.MustParseAddr("192.0.2.67"))

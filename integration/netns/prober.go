@@ -27,11 +27,13 @@ type Prober struct {
 	seen    map[netip.Addr]uint64
 }
 
-// How long a datagram is waited for: patience without any other sign, grace once a later one from the control address
-// has arrived. Both go through the same queue, so grace only covers a change of CPU in between.
+// How long a packet is waited for. Without a control address, patience; with one, grace once what was sent later from
+// there has arrived: both go through the same queue, so grace only covers a change of CPU in between. A control packet
+// itself is waited for until something must be broken.
 const (
 	patience = 300 * time.Millisecond
-	grace    = 30 * time.Millisecond
+	grace    = 60 * time.Millisecond
+	broken   = 10 * time.Second
 )
 
 // NewProber listens on to inside in. control is a source address in from that is never banned, or none: a datagram
@@ -61,16 +63,21 @@ func NewProber(in, from *Net, to netip.AddrPort, control netip.Addr) (*Prober, e
 func (p *Prober) Addr() netip.AddrPort { return p.to }
 
 // UDP reports whether a datagram from src arrives.
-func (p *Prober) UDP(src netip.Addr) (bool, error) {
-	there, forget, err := p.send(src)
+func (p *Prober) UDP(src netip.Addr) (bool, error) { return p.probe(src, p.send) }
+
+// TCP reports whether a connection from src is accepted.
+func (p *Prober) TCP(src netip.Addr) (bool, error) { return p.probe(src, p.connect) }
+
+// probe sends from src, then from the control address, and sees which gets through.
+func (p *Prober) probe(src netip.Addr, send func(netip.Addr) (<-chan struct{}, func(), error)) (bool, error) {
+	there, forget, err := send(src)
 	if err != nil {
 		return false, err
 	}
 	defer forget()
-	wait := time.NewTimer(patience)
-	defer wait.Stop()
+	wait := patience
 	if p.control.IsValid() {
-		control, forget, err := p.send(p.control)
+		control, forget, err := send(p.control)
 		if err != nil {
 			return false, err
 		}
@@ -79,38 +86,43 @@ func (p *Prober) UDP(src netip.Addr) (bool, error) {
 		case <-there:
 			return true, nil
 		case <-control:
-			wait.Reset(grace)
-		case <-wait.C:
+			wait = grace
+		case <-time.After(broken):
 			return false, fmt.Errorf("netns: not even the control address %s gets through", p.control)
 		}
 	}
 	select {
 	case <-there:
 		return true, nil
-	case <-wait.C:
+	case <-time.After(wait):
 		return false, nil
 	}
 }
 
-// TCP reports whether a connection from src is accepted.
-func (p *Prober) TCP(src netip.Addr) (bool, error) {
-	ok := false
-	err := p.from.Do(func() error {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
+// connect opens a connection from src; the channel is closed when it stands.
+func (p *Prober) connect(src netip.Addr) (there <-chan struct{}, forget func(), err error) {
+	err = p.from.Do(func() error { // an address that is not there must not look like one that is cut off
+		c, err := p.dial(src)
+		if err != nil {
+			return err
+		}
+		return c.Close()
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("netns: dial from %s: %w", src, err)
+	}
+	ch := make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	go p.from.Do(func() error {
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(src, 0))}
 		c, err := d.DialContext(ctx, "tcp", p.to.String())
-		if err == nil {
-			ok = true
-			return c.Close()
+		if err != nil {
+			return err
 		}
-		var timeout net.Error
-		if errors.As(err, &timeout) && timeout.Timeout() {
-			return nil
-		}
-		return fmt.Errorf("netns: dial from %s: %w", src, err)
+		close(ch)
+		return c.Close()
 	})
-	return ok, err
+	return ch, cancel, nil
 }
 
 // Flood sends datagrams from src, one after the other, until ctx ends, and returns how many.

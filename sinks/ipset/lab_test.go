@@ -1,10 +1,14 @@
 package ipset
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net/netip"
 	"os"
+	"os/exec"
 	"testing"
 	"time"
 
@@ -166,5 +170,44 @@ func until(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// asChild reports whether the test runs as the process that a test is going to kill.
-func asChild() bool { return os.Getenv("RAPSHEET_IPSET_CHILD") != "" }
+// holder is the environment variable that makes this binary a daemon to be killed: see TestMain.
+const holder = "RAPSHEET_IPSET_HOLDER"
+
+// TestMain is the daemon's main where a test started it: it bans the attackers and waits.
+func TestMain(m *testing.M) {
+	if os.Getenv(holder) == "" {
+		os.Exit(m.Run())
+	}
+	s, err := Open(Config{}, []*event.Jail{sshJail}, zerolog.Nop())
+	if err == nil {
+		err = s.Apply(context.Background(), []event.Ban{ban("ssh", attacker4+"/32"), ban("ssh", attacker6+"/128", portsOnly)})
+	}
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	fmt.Println("holding")
+	io.Copy(io.Discard, os.Stdin)
+}
+
+// hold starts a daemon in this namespace; kill ends it by SIGKILL and returns when it is gone.
+func (l *lab) hold() (kill func()) {
+	l.t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), holder+"=1")
+	in, err := cmd.StdinPipe()
+	must(l.t, err)
+	out, err := cmd.StdoutPipe()
+	must(l.t, err)
+	must(l.t, cmd.Start())
+	l.t.Cleanup(func() { in.Close() })
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if line != "holding\n" {
+		l.t.Fatalf("daemon: got %q, %v", line, err)
+	}
+	return func() {
+		l.t.Helper()
+		must(l.t, cmd.Process.Kill())
+		cmd.Wait()
+	}
+}
