@@ -26,7 +26,7 @@ lint:
 
 # Format
 fmt:
-    gofmt -s -w $(git ls-files -co --exclude-standard '*.go')
+    gofmt -s -w $(find . -name '*.go' -not -path './.git/*')
 
 # Every fuzz target, one after the other; `just fuzz 10m` for longer
 fuzz time="60s":
