@@ -44,7 +44,7 @@ func TestUDP(t *testing.T) {
 }
 
 func TestUDPSenders(t *testing.T) {
-	cfg := Config{UDP: text(":0"), Senders: []value.Prefix{prefix("127.0.0.2/32")}}
+	cfg := Config{UDP: text("127.0.0.1:0"), Senders: []value.Prefix{prefix("127.0.0.2/32")}}
 	r := start(t, nil, cfg)
 	_, port, _ := net.SplitHostPort(r.addr(0))
 	dial := func(from string) net.Conn {

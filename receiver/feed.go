@@ -32,7 +32,7 @@ type feed struct {
 
 	timer   *time.Timer // ends a wait for room
 	until   time.Time   // when patience ends; zero: nobody waits
-	fedUp   bool        // patience has ended, and nothing came back since
+	fedUp   bool        // patience has ended, and nothing went or came back since
 	batches int
 }
 
@@ -140,7 +140,7 @@ func (f *feed) take() *event.Batch {
 		}
 		idle := back == f.batches
 		if b := f.cur; b != nil && len(b.Messages) > 0 && (idle || f.full || f.closed) {
-			f.cur, f.full = nil, false
+			f.cur, f.full, f.fedUp = nil, false, false
 			f.room.Signal()
 			return b
 		}

@@ -76,9 +76,16 @@ func TestFeedPatience(t *testing.T) {
 	out := make(chan *event.Batch)
 	var wg sync.WaitGroup
 	wg.Go(func() { f.pump(out) })
-	kept, n := 0, 0
-	for ; put(f, "x"); n++ {
-		kept++
+	kept := 0
+	both := func() bool { // pump offers one batch, and the other is full
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return len(f.free) == 0 && f.cur != nil && len(f.cur.Messages) == batchMessages && f.fedUp
+	}
+	for !both() {
+		if put(f, "x") {
+			kept++
+		}
 	}
 	for range 10 { // fed up: drops at once, until a batch comes back
 		if put(f, "x") {
