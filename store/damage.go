@@ -14,6 +14,9 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
+// errBlock says that a table has a block that is damaged, and can be read but for that.
+var errBlock = errors.New("damaged block")
+
 // inspect looks for damage that Badger would not report: without its MANIFEST it deletes every table, and it dies of a
 // table whose footer is nonsense, or loses it without an error. Data blocks are read only if thorough: those of a year's
 // history are checked when they are read, and what is wrong then costs no more than them.
@@ -30,27 +33,24 @@ func inspect(dir string, thorough bool) (err error) {
 		return err
 	}
 	defer f.Close()
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%s: nonsense: %v", badger.ManifestFilename, p)
-		}
-	}()
+	defer guard(&err)
 	m, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(dir))
 	if err != nil {
 		return fmt.Errorf("%s: %w", badger.ManifestFilename, err)
 	}
-	mode := options.NoVerification
-	if thorough {
-		mode = options.OnTableRead
-	}
 	// Only what the manifest names: a process that was killed leaves half a table behind that nobody will miss.
+	var blocks error
 	for id := range m.Tables {
 		path := table.NewFilename(id, dir)
-		if err := inspectTable(path, mode); err != nil {
+		err := inspectTable(path, options.NoVerification)
+		if err == nil && thorough && inspectTable(path, options.OnTableRead) != nil {
+			blocks = fmt.Errorf("%s: %w", filepath.Base(path), errBlock)
+		}
+		if err != nil {
 			return fmt.Errorf("%s: %w", filepath.Base(path), err)
 		}
 	}
-	return nil
+	return blocks
 }
 
 func inspectTable(path string, mode options.ChecksumVerificationMode) (err error) {

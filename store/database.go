@@ -70,6 +70,7 @@ func open(dir, name string, z size, now time.Time, log zerolog.Logger) (db *data
 	if err != nil {
 		return nil, "", err
 	}
+	why := damage
 	if damage != nil {
 		aside = setAsideName(db.dir, now)
 		if err := os.Rename(db.dir, aside); err != nil {
@@ -83,7 +84,14 @@ func open(dir, name string, z size, now time.Time, log zerolog.Logger) (db *data
 			return nil, aside, errors.Join(damage, err)
 		}
 	}
-	return db, aside, db.agree()
+	if err := db.agree(); err != nil {
+		return nil, aside, err
+	}
+	if errors.Is(why, errBlock) {
+		n, err := db.salvage(aside, z, log)
+		log.Warn().Err(err).Str("database", db.dir).Int("entries", n).Msg("store: what could be read of the damaged database was copied")
+	}
+	return db, aside, nil
 }
 
 // try opens the database, or says how it is damaged. A mark beside it tells the next start if the process died of the
@@ -104,11 +112,7 @@ func (db *database) try(z size, log zerolog.Logger) (damage, err error) {
 }
 
 func launch(o badger.Options) (db *badger.DB, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			db, err = nil, fmt.Errorf("nonsense: %v", p)
-		}
-	}()
+	defer guard(&err)
 	return badger.Open(o)
 }
 
@@ -149,11 +153,7 @@ func (db *database) value(key []byte) (v []byte, err error) {
 // get appends the key's value to buf; nil where there is none. A block that lies about its lengths makes Badger panic:
 // that is an error like any other.
 func get(txn *badger.Txn, key, buf []byte) (v []byte, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			v, err = nil, fmt.Errorf("%w: %v", errValue, p)
-		}
-	}()
+	defer guard(&err)
 	it, err := txn.Get(key)
 	if errors.Is(err, badger.ErrKeyNotFound) {
 		return nil, nil
@@ -171,4 +171,11 @@ func get(txn *badger.Txn, key, buf []byte) (v []byte, err error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+// guard turns a panic of Badger over nonsense on disk into an error.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("%w: %v", errValue, p)
+	}
 }

@@ -113,10 +113,3 @@ func last(db *database, prefix []byte, n int, f func(val []byte)) (err error) {
 		return nil
 	})
 }
-
-// guard turns a panic of Badger over nonsense on disk into an error.
-func guard(err *error) {
-	if p := recover(); p != nil {
-		*err = fmt.Errorf("%w: %v", errValue, p)
-	}
-}
