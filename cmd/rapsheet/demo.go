@@ -94,37 +94,40 @@ func readSysctl(name string) string {
 	return strings.TrimSpace(string(b))
 }
 
-// refusal says in one line why the host refuses the demo, and the one thing to do about it.
+// refusal says in one line why the host refuses the demo, and the one thing to do about it. What is no refusal it says
+// as it is.
 func (h hostFacts) refusal(err error) string {
 	const modules = "modprobe -a ip_set ip_set_hash_net xt_set nft_compat nf_tables veth"
+	sudo := "sudo "
+	if h.root {
+		sudo = ""
+	}
+	var code syscall.Errno
+	errors.As(err, &code)
 	switch {
-	case errors.Is(err, ipset.ErrModules), errors.Is(err, netns.ErrModules), errors.Is(err, unix.EOPNOTSUPP):
-		if h.root {
-			return "the kernel lacks modules, and loads none by itself. Run: " + modules
-		}
-		return "the kernel lacks modules, and loads none for an ordinary user. Run: sudo " + modules
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS):
+	case errors.Is(err, ipset.ErrModules), errors.Is(err, netns.ErrModules), code == unix.EOPNOTSUPP:
+		return "demo: the kernel lacks modules, and does not load them by itself here. Run: " + sudo + modules
+	case code == unix.ENOSPC, code == unix.EUSERS:
 		for _, limit := range []string{"user.max_net_namespaces", "user.max_mnt_namespaces"} {
 			if h.sysctl(limit) == "0" {
-				sudo := "sudo "
-				if h.root {
-					sudo = ""
-				}
-				return fmt.Sprintf("%s is 0: nobody gets a network of his own. Run: %ssysctl -w %[1]s=1000", limit, sudo)
+				return fmt.Sprintf("demo: nobody gets a network of his own here (%s is 0). Run: %ssysctl -w %[1]s=1000", limit, sudo)
 			}
 		}
+	case code == unix.EPERM, code == unix.EACCES, code == unix.EINVAL:
+	default:
+		return "demo: " + err.Error()
 	}
 	if h.root {
-		return fmt.Sprintf("not even root gets a network of his own here, as in many containers (%v). Run it on the host itself", err)
+		return fmt.Sprintf("demo: not even root gets a network of his own here, as in many containers (%v). Run it on the host itself", code)
 	}
-	why := err.Error()
-	for _, s := range []struct{ name, off string }{
+	why := code.Error()
+	for _, s := range []struct{ name, refuses string }{
 		{"user.max_user_namespaces", "0"}, {"kernel.unprivileged_userns_clone", "0"}, {"kernel.apparmor_restrict_unprivileged_userns", "1"},
 	} {
-		if h.sysctl(s.name) == s.off {
-			why = s.name + " is " + s.off
+		if h.sysctl(s.name) == s.refuses {
+			why = s.name + " is " + s.refuses
 			break
 		}
 	}
-	return fmt.Sprintf("this host gives ordinary users no network of their own (%s). Run: %s demo", why, h.self)
+	return fmt.Sprintf("demo: ordinary users get no network of their own here (%s). Run: %s demo", why, h.self)
 }

@@ -20,10 +20,10 @@ const demoDir = "/tmp"
 
 // whatNext is what to do after the demo.
 const whatNext = `
-Next, on a server (README.md, Five lines):
-  apt-get install rsyslog
-  cp configs/rsyslog/rapsheet.conf /etc/rsyslog.d/30-rapsheet.conf
-  systemctl restart rsyslog
+Next, on a server (README.md says more):
+  sudo apt-get install rsyslog
+  sudo cp configs/rsyslog/rapsheet.conf /etc/rsyslog.d/30-rapsheet.conf
+  sudo systemctl restart rsyslog
   sudo rapsheet run --observe      decides and records, drops nothing
   sudo rapsheet status             is it fed? list, show: what would it do?
   sudo rapsheet arm                from here on it bans
