@@ -6,12 +6,14 @@ import (
 	"net/netip"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rapsheet/rapsheet/configs/value"
 	"github.com/rapsheet/rapsheet/pipeline/allow"
 	"github.com/rapsheet/rapsheet/pipeline/event"
 	"github.com/rapsheet/rapsheet/pipeline/verdict"
+	"github.com/rapsheet/rapsheet/store"
 	"github.com/rapsheet/rapsheet/web"
 )
 
@@ -45,10 +47,13 @@ func (d *daemon) routes(s *web.Server) {
 		if err := r.Decode(&in); err != nil {
 			return nil, err
 		}
+		ctx = context.WithoutCancel(ctx) // a caller that gave up on a slow daemon wanted it all the same
 		switch in.Mode {
 		case armed:
+			d.audit(r.UID, "arm", "", "")
 			return in, d.arm(ctx)
 		case disarmed:
+			d.audit(r.UID, "disarm", "", "")
 			return in, d.disarm(ctx, in.Remove)
 		}
 		return nil, fmt.Errorf("%w: mode %q", web.ErrUsage, in.Mode)
@@ -101,6 +106,19 @@ func parsePrefixes(list []string) ([]netip.Prefix, error) {
 	return prefixes, nil
 }
 
+// reason is what a caller gives, unless it is a book.
+func reason(s string) (string, error) {
+	if len(s) > 500 {
+		return "", fmt.Errorf("%w: a reason has at most 500 bytes", web.ErrUsage)
+	}
+	return s, nil
+}
+
+// audit notes who changed what.
+func (d *daemon) audit(uid int, verb, object, reason string) {
+	d.store.Audit(store.AuditEntry{Time: time.Now(), UID: uid, Verb: verb, Object: object, Reason: reason})
+}
+
 func caller(uid int) string { return "uid " + strconv.Itoa(uid) }
 
 // ban bans by hand. All prefixes are looked at before the first is banned.
@@ -113,6 +131,9 @@ func (d *daemon) ban(ctx context.Context, in banRequest, uid int) (*change, erro
 	if err != nil || length <= 0 {
 		return nil, fmt.Errorf("%w: for %q", web.ErrUsage, in.For)
 	}
+	if in.Reason, err = reason(in.Reason); err != nil {
+		return nil, err
+	}
 	for _, p := range prefixes {
 		if p.Bits() == 0 {
 			return nil, fmt.Errorf("%w: %s is everybody", web.ErrConflict, p)
@@ -124,6 +145,7 @@ func (d *daemon) ban(ctx context.Context, in banRequest, uid int) (*change, erro
 			return nil, fmt.Errorf("%w: %s is never banned: %s", web.ErrConflict, p, why)
 		}
 	}
+	d.audit(uid, "ban", strings.Join(in.Prefixes, " "), in.Reason)
 	var commits commits
 	var out change
 	err = d.pipe.Do(ctx, func(now time.Time) {
@@ -146,6 +168,10 @@ func (d *daemon) unban(ctx context.Context, in liftRequest, uid int) (*change, e
 	if err != nil {
 		return nil, err
 	}
+	if in.Reason, err = reason(in.Reason); err != nil {
+		return nil, err
+	}
+	d.audit(uid, "unban", strings.Join(in.Prefixes, " "), in.Reason)
 	var commits commits
 	var out change
 	err = d.pipe.Do(ctx, func(now time.Time) {

@@ -228,13 +228,12 @@ func newDisarm(c *cli) *cobra.Command {
 	return cmd
 }
 
-// disarmAlone does without a daemon. The mark comes second: what matters most is that people get in.
+// disarmAlone does without a daemon. The mark comes second, whatever became of the first: what matters most is that
+// people get in.
 func (c *cli) disarmAlone(remove bool) error {
-	if err := disarm(remove); err != nil {
-		return err
+	err := disarm(remove)
+	if mark := (marks{c.load().Store.State.S}).setMode(disarmed); mark != nil {
+		err = errors.Join(err, fmt.Errorf("the next rapsheet run would enforce again: %w", mark))
 	}
-	if err := (marks{c.load().Store.State.S}).setMode(disarmed); err != nil {
-		return fmt.Errorf("rules are removed, but the next rapsheet run would enforce again: %w", err)
-	}
-	return nil
+	return err
 }
