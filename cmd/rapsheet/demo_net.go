@@ -147,11 +147,18 @@ func (n *demoNet) volley(ctx context.Context, to *netns.Prober, src netip.Addr) 
 	if err != nil {
 		return nil, err
 	}
-	began := make(chan struct{})
+	began := make(chan struct{}, 1)
+	begin := func() {
+		select {
+		case began <- struct{}{}:
+		default:
+		}
+	}
 	var connected atomic.Int32
 	go n.world.Do(func() error {
+		defer begin()
 		d := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(src, 0)), Control: func(string, string, syscall.RawConn) error {
-			close(began)
+			begin()
 			return nil
 		}}
 		c, err := d.DialContext(ctx, "tcp", to.Addr().String())

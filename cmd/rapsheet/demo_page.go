@@ -126,22 +126,28 @@ func (p *demoPage) await(ctx context.Context, what, want string, look func() (st
 	}
 }
 
-// fold breaks lines that are longer than width at spaces, where there are any. What follows is indented.
+// fold breaks lines that are longer than width, which is more than 2, at spaces where there are any, and indents what
+// is left of them. What is no UTF-8 becomes U+FFFD.
 func fold(text string, width int) []string {
 	const hang = "  "
 	var all []string
 	for line := range strings.SplitSeq(text, "\n") {
-		for utf8.RuneCountInString(line) > width {
-			runes := []rune(line)
-			cut := strings.LastIndexByte(strings.TrimRight(string(runes[:width+1]), " "), ' ')
-			head := string(runes[:width])
-			if cut > len(hang) && strings.TrimSpace(line[:cut]) != "" {
-				head = line[:cut]
+		lead, rest := "", []rune(line)
+		for len(lead)+len(rest) > width {
+			cut := width - len(lead)
+			head := string(rest[:cut+1])
+			if words := strings.TrimRight(head[:max(0, strings.LastIndexByte(head, ' '))], " "); words != "" {
+				cut = utf8.RuneCountInString(words)
 			}
-			all = append(all, strings.TrimRight(head, " "))
-			line = hang + strings.TrimLeft(line[len(head):], " ")
+			all = append(all, lead+string(rest[:cut]))
+			for rest = rest[cut:]; len(rest) > 0 && rest[0] == ' '; {
+				rest = rest[1:]
+			}
+			lead = hang
 		}
-		all = append(all, line)
+		if lead == "" || len(rest) > 0 {
+			all = append(all, lead+string(rest))
+		}
 	}
 	return all
 }
