@@ -31,7 +31,7 @@ var commands = []struct {
 	how     how
 	why     string
 }{
-	{`^go run \./cmd/rapsheet demo$|^rapsheet demo$`, parse, "TestDemo runs it, and this host's ruleset beside it"},
+	{`^go run \./cmd/rapsheet demo$|^rapsheet demo$`, parse, "has a test of its own, which looks at the host's ruleset too"},
 	{`^go test \./\.\.\.$`, never, "is what runs this test"},
 	{`^(go run \./cmd/)?rapsheet (version|check|help|completion)\b`, here, ""},
 	{`^(go run \./cmd/)?rapsheet( [a-z]+)? --help$`, here, ""},
@@ -78,6 +78,41 @@ func TestCommandsInTheDocumentation(t *testing.T) {
 		if !slices.Contains(readme, want) {
 			t.Errorf("README.md: no block of commands holds %q", want)
 		}
+	}
+}
+
+// The README names every sub-command, and those that need nothing work from a checkout.
+func TestCommandsAreInTheReadme(t *testing.T) {
+	run := func(args ...string) string {
+		t.Helper()
+		cmd := exec.Command("go", append([]string{"run", "./cmd/rapsheet"}, args...)...)
+		cmd.Dir = lab.Root(t)
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			t.Fatalf("rapsheet %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	if out := run("version"); !strings.HasPrefix(out, "rapsheet ") {
+		t.Errorf("version: got %q, want rapsheet and its version", out)
+	}
+	run("check")
+	readme := files(t)["README.md"]
+	_, list, _ := strings.Cut(run("--help"), "Available Commands:\n")
+	list, _, _ = strings.Cut(list, "\n\n")
+	n := 0
+	for l := range strings.Lines(list) {
+		name := strings.Fields(l)[0]
+		if name == "help" || name == "completion" { // the library's
+			continue
+		}
+		n++
+		if !regexp.MustCompile("`" + name + "[` ]").MatchString(readme) {
+			t.Errorf("README.md: nothing of rapsheet %s", name)
+		}
+	}
+	if n < 12 {
+		t.Errorf("sub-commands: got %d, want 12 or more in %q", n, list)
 	}
 }
 
