@@ -19,13 +19,15 @@ const (
 // batches, and there is no timer. To send it as soon as somebody takes it would make every batch as small as what one read
 // brings, for the pipeline always has a goroutine that takes.
 type feed struct {
-	patience time.Duration // how long fill waits for room before it drops; 0: for ever
+	out      chan<- *event.Batch // set before the first end
+	patience time.Duration       // how long fill waits for room before it drops; 0: for ever
 
 	mu        sync.Mutex
 	room      sync.Cond // a batch may have room again
 	filled    sync.Cond // cur has messages, a batch came back, or the feed is closed
 	cur       *event.Batch
-	full      bool // somebody waits for room behind cur
+	late      *event.Batch // taken by end when nobody received
+	full      bool         // somebody waits for room behind cur
 	free      []*event.Batch
 	closed    bool
 	processed uint64
@@ -54,11 +56,27 @@ func newFeed(patience time.Duration) *feed {
 // begin opens the feed for add. Other handlers wait until end.
 func (f *feed) begin() { f.mu.Lock() }
 
-// end closes what begin has opened, and wakes the pump.
+// end closes what begin has opened, and sends what was added if the pipeline waits for it. The pump could do that too, but to
+// wake it costs more than all the rest.
 func (f *feed) end() {
-	f.filled.Signal()
+	var b *event.Batch
+	if f.idleLocked() { // else late might be taken
+		b = f.takeLocked()
+	}
 	f.room.Signal() // who waited next may find room too
 	f.mu.Unlock()
+	if b == nil {
+		return
+	}
+	b.Now = time.Now()
+	select {
+	case f.out <- b:
+	default:
+		f.mu.Lock()
+		f.late = b
+		f.filled.Signal()
+		f.mu.Unlock()
+	}
 }
 
 // add copies a message into a batch. It waits until there is room, and reports false when patience ended first.
@@ -113,19 +131,21 @@ func (f *feed) done(b *event.Batch) {
 	f.free = append(f.free, b)
 	f.fedUp = false
 	f.room.Signal()
-	f.filled.Signal()
+	if f.closed || f.cur != nil { // the pump is woken only for something to do
+		f.filled.Signal()
+	}
 	f.mu.Unlock()
 }
 
-// pump sends what the handlers fill until close, and returns when every batch came back.
-func (f *feed) pump(out chan<- *event.Batch) {
+// pump sends what the handlers could not until close, and returns when every batch came back.
+func (f *feed) pump() {
 	for {
 		b := f.take()
 		if b == nil {
 			return
 		}
 		b.Now = time.Now()
-		out <- b
+		f.out <- b
 	}
 }
 
@@ -134,21 +154,38 @@ func (f *feed) take() *event.Batch {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for {
-		back := len(f.free)
-		if f.cur != nil {
-			back++
+		if b := f.late; b != nil {
+			f.late = nil
+			return b
 		}
-		idle := back == f.batches
-		if b := f.cur; b != nil && len(b.Messages) > 0 && (idle || f.full || f.closed) {
-			f.cur, f.full, f.fedUp = nil, false, false
+		if b := f.takeLocked(); b != nil {
 			f.room.Signal()
 			return b
 		}
-		if f.closed && idle {
+		if f.closed && f.idleLocked() {
 			return nil
 		}
 		f.filled.Wait()
 	}
+}
+
+// takeLocked takes the batch being filled, if it is to be sent now.
+func (f *feed) takeLocked() *event.Batch {
+	b := f.cur
+	if b == nil || len(b.Messages) == 0 || !f.idleLocked() && !f.full && !f.closed {
+		return nil
+	}
+	f.cur, f.full, f.fedUp = nil, false, false
+	return b
+}
+
+// idleLocked reports whether the pipeline has no batch.
+func (f *feed) idleLocked() bool {
+	back := len(f.free)
+	if f.cur != nil {
+		back++
+	}
+	return back == f.batches
 }
 
 // close tells pump that no handler will add any more.

@@ -20,7 +20,8 @@ func TestFeedAtOnceThenFull(t *testing.T) {
 	f := newFeed(0)
 	out := make(chan *event.Batch)
 	ended := make(chan struct{})
-	go func() { defer close(ended); f.pump(out) }()
+	f.out = out
+	go func() { defer close(ended); f.pump() }()
 	put(f, "one")
 	b := <-out
 	if len(b.Messages) != 1 || string(b.Messages[0].Raw) != "one" || b.Now.IsZero() {
@@ -65,7 +66,8 @@ func TestFeedClose(t *testing.T) {
 	f.close()
 	out := make(chan *event.Batch, 1)
 	var wg sync.WaitGroup
-	wg.Go(func() { f.pump(out) })
+	f.out = out
+	wg.Go(f.pump)
 	b := <-out
 	b.Done(b)
 	wg.Wait()
@@ -75,7 +77,8 @@ func TestFeedPatience(t *testing.T) {
 	f := newFeed(time.Millisecond)
 	out := make(chan *event.Batch)
 	var wg sync.WaitGroup
-	wg.Go(func() { f.pump(out) })
+	f.out = out
+	wg.Go(f.pump)
 	kept := 0
 	both := func() bool { // pump offers one batch, and the other is full
 		f.mu.Lock()
@@ -113,7 +116,8 @@ func TestFeedManyHandlers(t *testing.T) {
 	f := newFeed(0)
 	out := make(chan *event.Batch)
 	var pump, work, handlers sync.WaitGroup
-	pump.Go(func() { f.pump(out); close(out) })
+	f.out = out
+	pump.Go(func() { f.pump(); close(out) })
 	var mu sync.Mutex
 	total := 0
 	for range 3 {

@@ -147,7 +147,8 @@ func (r *Receiver) Run(ctx context.Context, out chan<- *event.Batch) error {
 	defer unwatch()
 	watch.Go(func() { r.watch(watching) })
 	for i, l := range r.listeners {
-		pumps.Go(func() { l.feed.pump(out) })
+		l.feed.out = out
+		pumps.Go(l.feed.pump)
 		if err := r.servers[i].Boot(); err != nil { // never: it has format and handler
 			return fmt.Errorf("receiver: listener %s: %w", l.cfg.Name.S, err)
 		}

@@ -197,7 +197,8 @@ func TestAllocs(t *testing.T) {
 		t.Fatal(err)
 	}
 	out := make(chan *event.Batch)
-	go l.feed.pump(out)
+	l.feed.out = out
+	go l.feed.pump()
 	go func() {
 		for b := range out {
 			b.Done(b)
