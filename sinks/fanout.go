@@ -30,7 +30,8 @@ type Config struct {
 
 	// Gate is the last look at a ban before it is enforced: false refuses it. It is called on several goroutines.
 	Gate func(event.Ban) bool
-	// Source yields every running ban, for a refill. It is called on several goroutines. nil: there are no refills.
+	// Source yields every running ban, for a refill. It is called on several goroutines, and twice for one refill. nil:
+	// there are no refills.
 	Source iter.Seq[event.Ban]
 	// Applied is told of every ban, and every removal, that was sent and has become true in a sink; not of what a refill
 	// brought. It is called on several goroutines and must be quick.
@@ -134,6 +135,9 @@ func (f *Fanout) Send(bans []event.Ban) {
 			continue
 		}
 		stopped := f.gate(&b, now)
+		if stopped && !b.Observed {
+			f.cfg.Log.Warn().Stringer("prefix", b.Prefix).Str("jail", b.Jail).Str("origin", b.Origin).Msg("refused to ban what is never banned")
+		}
 		for _, l := range lanes {
 			l.send(waiting{b, stopped})
 		}
@@ -148,12 +152,8 @@ func (f *Fanout) gate(b *event.Ban, now time.Time) (stopped bool) {
 	switch {
 	case !b.Active(now):
 		return false
-	case b.Observed:
+	case b.Observed, b.Prefix.Bits() <= 0, f.cfg.Gate != nil && !f.cfg.Gate(*b):
 		b.Lifted = true
-		return true
-	case b.Prefix.Bits() <= 0 || f.cfg.Gate != nil && !f.cfg.Gate(*b):
-		b.Lifted = true
-		f.cfg.Log.Warn().Stringer("prefix", b.Prefix).Str("jail", b.Jail).Str("origin", b.Origin).Msg("refused to ban what is never banned")
 		return true
 	}
 	return false

@@ -251,6 +251,32 @@ func TestRunEnds(t *testing.T) {
 	})
 }
 
+// After its end Source may yield nothing: that must not empty a sink.
+func TestNoRefillAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &syncing{memory: newMemory("m")}
+		store := []event.Ban{ban("manual", 1, 1)}
+		f, err := New(Config{Sinks: []Sink{m}, Source: func(yield func(event.Ban) bool) { slices.Values(store)(yield) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- f.Run(ctx) }()
+		f.Resync("m")
+		flush(t, f)
+		cancel()
+		store = nil
+		f.Resync("m")
+		f.Send([]event.Ban{ban("manual", 2, 2)})
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		f.Resync("m")
+		expect(t, m.memory, "manual 192.0.2.1 1", "manual 192.0.2.2 2")
+	})
+}
+
 // However often the sink fails, and however little room there is, the newest state is what holds in the end.
 func TestNewestStateWins(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {

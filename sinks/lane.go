@@ -33,6 +33,7 @@ type lane struct {
 	pending map[key]waiting
 	taken   int           // bans that are being applied
 	refill  bool          // due; pending is applied after it
+	ending  bool          // no more refills: Source may have ended before us and yield nothing. The next start refills
 	sent    uint64        // counts sends and requests for refills
 	done    uint64        // what sent was when all of that had become true
 	settled chan struct{} // closed and replaced when done changes
@@ -80,15 +81,16 @@ func (l *lane) wakeUp() {
 }
 
 func (l *lane) resync() {
-	if l.syncer == nil {
-		return
-	}
 	l.mu.Lock()
-	l.sent++
-	l.refill = true
+	if l.refillableLocked() {
+		l.sent++
+		l.refill = true
+	}
 	l.mu.Unlock()
 	l.wakeUp()
 }
+
+func (l *lane) refillableLocked() bool { return l.syncer != nil && !l.ending }
 
 // mergeLocked puts a state into pending where nothing newer lies.
 func (l *lane) mergeLocked(w waiting) {
@@ -101,7 +103,7 @@ func (l *lane) mergeLocked(w waiting) {
 	case waits:
 		l.s.Replaced++
 	case len(l.pending) >= l.fanout.cfg.Pending:
-		if l.s.Overflow++; l.syncer == nil {
+		if l.s.Overflow++; !l.refillableLocked() {
 			l.s.Dropped++ // nothing could bring back what would make room
 			return
 		}
@@ -117,6 +119,9 @@ func (l *lane) run(ctx, work context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
+			l.mu.Lock()
+			l.ending, l.refill = true, false
+			l.mu.Unlock()
 			l.until(work, work)
 			return
 		case <-l.wake:
@@ -258,7 +263,7 @@ func (l *lane) sync(ctx context.Context) bool {
 		return true
 	}
 	l.mu.Lock()
-	l.refill = true
+	l.refill = l.refillableLocked()
 	l.mu.Unlock()
 	l.fanout.cfg.Log.Error().Str("sink", l.s.Name).Err(err).Msg("sink was not refilled")
 	return false
@@ -269,7 +274,7 @@ func (l *lane) account(err error, f func(*Stats)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var lost interface{ Lost() bool }
-	if errors.As(err, &lost) && lost.Lost() && l.syncer != nil {
+	if errors.As(err, &lost) && lost.Lost() && l.refillableLocked() {
 		l.refill = true
 	}
 	l.s.Error = ""

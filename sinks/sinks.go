@@ -23,7 +23,7 @@ type Sink interface {
 }
 
 // A Syncer is a sink that can be told all that is to hold there: what it holds besides, it removes. The bans are those
-// that are enforced and concern the sink; the sequence is valid until Sync returns.
+// that are enforced and concern the sink; the sequence may be ranged over more than once, until Sync returns.
 type Syncer interface {
 	Sync(ctx context.Context, bans iter.Seq[event.Ban]) error
 }

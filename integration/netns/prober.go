@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -125,9 +126,9 @@ func (p *Prober) connect(src netip.Addr) (there <-chan struct{}, forget func(), 
 	return ch, cancel, nil
 }
 
-// Flood sends datagrams from src, one after the other, until ctx ends, and returns how many.
-func (p *Prober) Flood(ctx context.Context, src netip.Addr) (sent uint64, err error) {
-	err = p.from.Do(func() error {
+// Flood sends datagrams from src, one after the other, until ctx ends, and counts them in sent.
+func (p *Prober) Flood(ctx context.Context, src netip.Addr, sent *atomic.Uint64) error {
+	return p.from.Do(func() error {
 		c, err := p.dial(src)
 		if err != nil {
 			return err
@@ -138,11 +139,10 @@ func (p *Prober) Flood(ctx context.Context, src netip.Addr) (sent uint64, err er
 			if _, err := c.Write(b[:]); err != nil {
 				return err
 			}
-			sent++
+			sent.Add(1)
 		}
 		return nil
 	})
-	return sent, err
 }
 
 // Seen counts the datagrams from src that have arrived.

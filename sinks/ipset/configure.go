@@ -125,9 +125,9 @@ func (b *builder) set(name string, f family, timeouts bool) *set {
 	case stands && (h.typ != setType || h.family != f):
 		b.err = fmt.Errorf("set %s: it is a %s: destroy it", name, h.typ)
 	case !stands:
-		b.err = b.s.create(name, f, b.s.maxelem, timeouts)
+		b.err = b.s.create(name, f, b.s.maxelem, 0, timeouts)
 	case h.timeouts != timeouts: // somebody else's making; one with the right options takes its place and its rules
-		b.err = b.s.rebuildLocked(context.Background(), []*set{s}, timeouts, func(*writer) {})
+		b.err = b.s.rebuildLocked(context.Background(), []*set{s}, nil, timeouts, func(*writer) {})
 	}
 	if b.err != nil {
 		return nil
@@ -141,6 +141,9 @@ func (b *builder) set(name string, f family, timeouts bool) *set {
 	} else {
 		b.s.lastID++
 		s.id = b.s.lastID
+	}
+	if s.room = h.room(); !stands {
+		s.room = header{maxelem: b.s.maxelem}.room()
 	}
 	return s
 }
@@ -173,9 +176,10 @@ func (s *Sink) sweepLocked(b builder) {
 	}
 }
 
-func (s *Sink) create(name string, f family, maxelem uint32, timeouts bool) error {
+// create makes a set that will soon have count entries.
+func (s *Sink) create(name string, f family, maxelem uint32, count int, timeouts bool) error {
 	var r request
-	r.create(name, f, s.revision, maxelem, timeouts)
+	r.create(name, f, s.revision, maxelem, uint32(count), timeouts)
 	if err := s.c.one(&r); err != nil {
 		return fmt.Errorf("create set %s: %w", name, err)
 	}

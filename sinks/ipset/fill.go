@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"net/netip"
 	"slices"
 	"time"
@@ -14,8 +15,12 @@ import (
 	"github.com/rapsheet/rapsheet/pipeline/event"
 )
 
-// swapPatience is how long a swap waits for others to end their listings of the set.
-const swapPatience = 10 * time.Second
+// How long a swap waits for others to end their listings of the set. A refill can wait; bans wait for a set that grows,
+// which will be tried again.
+const (
+	syncPatience = 10 * time.Second
+	growPatience = time.Second
+)
 
 // Sync makes the kernel hold exactly these bans: it fills new sets and swaps them in, so that what was banned and still
 // is, is so at every instant. Bans that are not enforced are left out. Apply waits meanwhile. After an error some sets
@@ -26,24 +31,19 @@ func (s *Sink) Sync(ctx context.Context, bans iter.Seq[event.Ban]) error {
 	if s.c == nil {
 		return errClosed
 	}
-	long := map[longKey]int64{}
-	strange, now := 0, s.now()
-	err := s.rebuildLocked(ctx, s.banSetsLocked(), true, func(w *writer) {
-		for b := range bans {
-			if ctx.Err() != nil {
-				return
-			}
-			if !b.Enforced(now) {
-				continue
-			}
-			if s.check(&b) != nil {
-				strange++
-				continue
-			}
+	// Once to count, for to grow a set is to fill it twice; once to fill.
+	counts := map[*set]int{}
+	strange := s.eachLocked(ctx, bans, func(b *event.Ban, hold *set) bool {
+		counts[hold]++
+		return true
+	})
+	long, now := map[longKey]int64{}, s.now()
+	err := s.rebuildLocked(ctx, s.banSetsLocked(), counts, true, func(w *writer) {
+		s.eachLocked(ctx, bans, func(b *event.Ban, hold *set) bool {
 			p := b.Prefix.Masked()
-			hold, _ := s.place(&b)
 			w.add(hold, p, s.timeout(hold, p, b.Until, now, long), 0)
-		}
+			return !w.hopeless()
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("ipset: sync: %w", err)
@@ -53,6 +53,28 @@ func (s *Sink) Sync(ctx context.Context, bans iter.Seq[event.Ban]) error {
 		s.log.Warn().Int("bans", strange).Msg("bans of jails that are not configured are not enforced")
 	}
 	return nil
+}
+
+// eachLocked calls f with every ban that is enforced and the set that is to hold it, until f reports false or ctx ends.
+// It returns how many have no set.
+func (s *Sink) eachLocked(ctx context.Context, bans iter.Seq[event.Ban], f func(b *event.Ban, hold *set) bool) (strange int) {
+	now := s.now()
+	for b := range bans {
+		if ctx.Err() != nil {
+			break
+		}
+		if !b.Enforced(now) {
+			continue
+		}
+		if s.check(&b) != nil {
+			strange++
+			continue
+		}
+		if hold, _ := s.place(&b); !f(&b, hold) {
+			break
+		}
+	}
+	return strange
 }
 
 // Allow makes the kernel accept, before any ban, what comes from these prefixes, and from no others.
@@ -87,7 +109,7 @@ func (s *Sink) allowLocked(list []netip.Prefix) error {
 	if s.allowed && slices.Equal(list, s.held) {
 		return nil
 	}
-	err := s.rebuildLocked(context.Background(), s.allow[:], false, func(w *writer) {
+	err := s.rebuildLocked(context.Background(), s.allow[:], nil, false, func(w *writer) {
 		for _, p := range list {
 			w.add(s.allow[familyOf(p).at()], p, never, 0)
 		}
@@ -100,7 +122,8 @@ func (s *Sink) allowLocked(list []netip.Prefix) error {
 }
 
 // rebuildLocked gives the sets the contents that fill writes: into new ones, which then take the places of the old.
-func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, timeouts bool, fill func(*writer)) error {
+// counts says how many entries each will get, where that is known.
+func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, counts map[*set]int, timeouts bool, fill func(*writer)) error {
 	stand, err := s.c.headers()
 	if err != nil {
 		return err
@@ -124,13 +147,20 @@ func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, timeouts bool, fi
 				}
 			}
 		}
-		if err := s.create(set.temp, set.family, maxelem, timeouts); err != nil {
+		for int(maxelem/8*7) < counts[set] && maxelem < topElem {
+			maxelem = min(2*maxelem, topElem)
+		}
+		if err := s.create(set.temp, set.family, maxelem, counts[set], timeouts); err != nil {
 			return err
 		}
+		set.roomTemp = header{maxelem: maxelem}.room()
 	}
 	w := &writer{}
-	w.reset(s.c, true)
+	w.reset(s.c, true, func(set *set) { s.makeRoomLocked(ctx, set, true) })
 	fill(w)
+	if w.hopeless() {
+		return fmt.Errorf("set %s: %w", w.failed[0].set.temp, w.failed[0].err)
+	}
 	if failed := s.settleLocked(ctx, w); len(failed) > 0 {
 		return fmt.Errorf("set %s: %d entries not taken: %w", failed[0].set.temp, len(failed), failed[0].err)
 	}
@@ -138,9 +168,10 @@ func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, timeouts bool, fi
 		return ctx.Err()
 	}
 	for _, set := range sets {
-		if err := s.swap(ctx, set.temp, set.name); err != nil {
+		if err := s.swap(ctx, syncPatience, set.temp, set.name); err != nil {
 			return err
 		}
+		set.room = set.roomTemp
 	}
 	return nil
 }
@@ -149,24 +180,22 @@ func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, timeouts bool, fi
 var errTop = fmt.Errorf("set is full: it holds %d and may not grow further", topElem)
 
 // growLocked doubles the room of a set: a larger one gets its entries and takes its place.
-func (s *Sink) growLocked(ctx context.Context, name string, f family) error {
-	h, ok, err := s.c.header(name)
-	if err != nil || !ok {
-		return errors.Join(err, fmt.Errorf("set %s is not there to grow", name))
-	}
+func (s *Sink) growLocked(ctx context.Context, h header) (maxelem uint32, err error) {
 	if h.maxelem >= topElem {
-		return errTop
+		return 0, errTop
 	}
+	name, f := h.name, h.family
 	larger := &set{name: name + growing, family: f}
-	maxelem := min(2*max(h.maxelem, 1), topElem)
+	maxelem = min(2*max(h.maxelem, 1), topElem)
 	if err := s.c.destroy(ctx, larger.name); err != nil {
-		return err
+		return 0, err
 	}
-	if err := s.create(larger.name, f, maxelem, h.timeouts); err != nil {
-		return err
+	if err := s.create(larger.name, f, maxelem, int(h.elements), h.timeouts); err != nil {
+		return 0, err
 	}
+	larger.room = math.MaxInt // it is twice what goes in
 	w := &writer{}
-	w.reset(s.c, false)
+	w.reset(s.c, false, nil)
 	s.readMu.Lock()
 	err = s.reader.dump(name, func(p netip.Prefix, timeout uint32) {
 		if timeout != never && timeout < uint32(kernelLimit/time.Second) {
@@ -180,20 +209,20 @@ func (s *Sink) growLocked(ctx context.Context, name string, f family) error {
 	case err == nil && len(w.failed) > 0:
 		err = w.failed[0].err
 	case err == nil:
-		err = s.swap(ctx, larger.name, name)
+		err = s.swap(ctx, growPatience, larger.name, name)
 	}
 	err = errors.Join(err, s.c.destroy(context.WithoutCancel(ctx), larger.name))
 	if err != nil {
-		return fmt.Errorf("grow set %s: %w", name, err)
+		return 0, fmt.Errorf("grow set %s: %w", name, err)
 	}
 	s.grown.Add(1)
-	s.log.Info().Str("set", name).Uint32("maxelem", maxelem).Msg("set was full and has grown")
-	return nil
+	s.log.Info().Str("set", name).Uint32("maxelem", maxelem).Msg("set was getting full and has grown")
+	return maxelem, nil
 }
 
 // swap exchanges two sets of one type and family. Rules go on with the contents that their set has now.
-func (s *Sink) swap(ctx context.Context, from, to string) error {
-	ctx, cancel := context.WithTimeout(ctx, swapPatience)
+func (s *Sink) swap(ctx context.Context, patience time.Duration, from, to string) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	err := patiently(ctx, func() error {
 		var r request

@@ -70,13 +70,17 @@ type Sink struct {
 	reader *conn
 }
 
-// A set is one of ours in the kernel. Its fields do not change.
+// A set is one of ours in the kernel. Its names and numbers do not change.
 type set struct {
 	name   string
 	temp   string // its name while it is filled
 	family family
 	index  uint16 // the kernel's
 	id     uint16 // ours, never used again
+
+	// room is how many more adds are sent before the kernel is asked how full the set is; of what stands under temp,
+	// roomTemp.
+	room, roomTemp int
 }
 
 // jailSets are the sets of one jail.
@@ -184,7 +188,7 @@ func (s *Sink) Apply(ctx context.Context, bans []event.Ban) error {
 	}
 	e := &Error{}
 	w, now := &s.work, s.now()
-	w.reset(s.c, false)
+	w.reset(s.c, false, func(set *set) { s.makeRoomLocked(ctx, set, false) })
 	for i := range bans {
 		b := &bans[i]
 		switch err := s.check(b); {

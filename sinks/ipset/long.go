@@ -58,7 +58,7 @@ func (s *Sink) rearm(ctx context.Context) {
 		byID[set.id] = set
 	}
 	w, now, n := &s.work, s.now(), len(s.long)
-	w.reset(s.c, false)
+	w.reset(s.c, false, func(set *set) { s.makeRoomLocked(ctx, set, false) })
 	for k, until := range s.long {
 		set := byID[k.set]
 		if set == nil {

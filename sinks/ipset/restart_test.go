@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,23 +20,22 @@ import (
 func (l *lab) neverThrough(f func()) {
 	l.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	type result struct {
-		n   uint64
-		err error
-	}
-	done := make(chan result, 2)
 	a4, a6 := netip.MustParseAddr(attacker4), netip.MustParseAddr(attacker6)
 	before4, before6 := l.v4.Seen(a4), l.v6.Seen(a6)
-	go func() { n, err := l.v4.Flood(ctx, a4); done <- result{n, err} }()
-	go func() { n, err := l.v6.Flood(ctx, a6); done <- result{n, err} }()
+	var sent4, sent6 atomic.Uint64
+	done := make(chan error, 2)
+	go func() { done <- l.v4.Flood(ctx, a4, &sent4) }()
+	go func() { done <- l.v6.Flood(ctx, a6, &sent6) }()
+	flows := func() {
+		n4, n6 := sent4.Load()+100, sent6.Load()+100
+		until(l.t, "the flood flows", func() bool { return sent4.Load() > n4 && sent6.Load() > n6 })
+	}
+	flows()
 	f()
+	flows()
 	cancel()
-	for range 2 {
-		r := <-done
-		must(l.t, r.err)
-		if r.n == 0 {
-			l.t.Error("flood: nothing was sent")
-		}
+	for range cap(done) {
+		must(l.t, <-done)
 	}
 	l.arrives(neighbour4, true) // all that was sent before has arrived, or will not
 	l.arrives(neighbour6, true)

@@ -135,13 +135,18 @@ func (r *request) entry(cmd, flags uint16, set string, p netip.Prefix, timeout u
 	r.close(data)
 }
 
-// create appends the making of a hash:net set.
-func (r *request) create(name string, f family, revision byte, maxelem uint32, timeouts bool) {
+// perBucket is how many entries a bucket of the kernel's hash gets when their number is known: what it comes to when the
+// hash grows by itself.
+const perBucket = 4
+
+// create appends the making of a hash:net set that will soon have count entries.
+func (r *request) create(name string, f family, revision byte, maxelem, count uint32, timeouts bool) {
 	r.set(nl.IPSET_CMD_CREATE, unix.NLM_F_ACK|unix.NLM_F_CREATE|unix.NLM_F_EXCL, f, name)
 	r.str(nl.IPSET_ATTR_TYPENAME, setType)
 	r.u8(nl.IPSET_ATTR_REVISION, revision)
 	r.u8(nl.IPSET_ATTR_FAMILY, byte(f))
 	data := r.nest(nl.IPSET_ATTR_DATA)
+	r.u32(nl.IPSET_ATTR_HASHSIZE|order, max(1024, count/perBucket)) // 1024 is the kernel's own choice
 	r.u32(nl.IPSET_ATTR_MAXELEM|order, maxelem)
 	if timeouts {
 		r.u32(nl.IPSET_ATTR_TIMEOUT|order, 0) // of entries that name none: ours all do, an admin's by hand stay

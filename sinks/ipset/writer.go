@@ -14,6 +14,7 @@ type writer struct {
 	c       *conn
 	req     request
 	filling bool        // write to the sets' temporary names
+	full    func(*set)  // called when a set's room is used up: gives it new room
 	sent    [chunk]item // what each message of req is
 	failed  []failure
 }
@@ -33,12 +34,18 @@ type failure struct {
 	err error
 }
 
-func (w *writer) reset(c *conn, filling bool) {
-	w.c, w.filling, w.failed = c, filling, w.failed[:0]
+func (w *writer) reset(c *conn, filling bool, full func(*set)) {
+	w.c, w.filling, w.full, w.failed = c, filling, full, nil
 	w.req.reset()
 }
 
 func (w *writer) add(set *set, p netip.Prefix, timeout uint32, ban int) {
+	room := w.room(set)
+	if *room <= 0 {
+		w.flush()
+		w.full(set)
+	}
+	*room--
 	w.put(item{nl.IPSET_CMD_ADD, ban, set, p, timeout})
 }
 
@@ -52,6 +59,16 @@ func (w *writer) put(it item) {
 	}
 	w.sent[w.req.n] = it
 	w.req.entry(it.cmd, 0, w.name(it.set), it.prefix, it.timeout)
+}
+
+// hopeless reports whether more has failed than others' adds could explain: to send more is of no use.
+func (w *writer) hopeless() bool { return len(w.failed) > 10*chunk }
+
+func (w *writer) room(set *set) *int {
+	if w.filling {
+		return &set.roomTemp
+	}
+	return &set.room
 }
 
 func (w *writer) name(set *set) string {
@@ -80,13 +97,41 @@ func (w *writer) flush() {
 	w.req.reset()
 }
 
-// settleLocked flushes, and sends what a full set refused once more after the set has grown. It returns what failed for
-// good, valid until the writer's next use.
+// makeRoomLocked asks the kernel how full a set is, and doubles it at three quarters. To wait for the kernel's error
+// would cost much more: an add to a full set makes it look through all entries for one that has ended.
+func (s *Sink) makeRoomLocked(ctx context.Context, set *set, filling bool) {
+	name, room := set.name, &set.room
+	if filling {
+		name, room = set.temp, &set.roomTemp
+	}
+	h, ok, err := s.c.header(name)
+	switch {
+	case err != nil || !ok:
+		*room = chunk // whatever is wrong, the next add will tell
+		return
+	case h.elements >= h.maxelem/4*3:
+		larger, err := s.growLocked(ctx, h)
+		if err != nil {
+			s.log.Error().Str("set", name).Uint32("entries", h.elements).Err(err).Msg("set does not grow")
+		} else {
+			h.maxelem = larger
+		}
+	}
+	*room = h.room()
+}
+
+// room is how many adds may follow before it is time to look again.
+func (h header) room() int {
+	return max(int(h.maxelem/8*7)-int(h.elements), int(h.maxelem/16), 1)
+}
+
+// settleLocked flushes, and sends what a full set refused once more after the set has grown: others may add to it too.
+// It returns what failed for good.
 func (s *Sink) settleLocked(ctx context.Context, w *writer) []failure {
 	w.flush()
 	var failed []failure
 	for {
-		full := map[*set]error{}
+		grown := map[*set]error{}
 		again := w.failed
 		w.failed = nil
 		for _, f := range again {
@@ -94,10 +139,13 @@ func (s *Sink) settleLocked(ctx context.Context, w *writer) []failure {
 				failed = append(failed, f)
 				continue
 			}
-			err, tried := full[f.set]
+			err, tried := grown[f.set]
 			if !tried {
-				err = s.growLocked(ctx, w.name(f.set), f.set.family)
-				full[f.set] = err
+				h, _, e := s.c.header(w.name(f.set))
+				if err = e; err == nil {
+					_, err = s.growLocked(ctx, h)
+				}
+				grown[f.set] = err
 			}
 			if err != nil {
 				failed = append(failed, failure{f.item, err})
