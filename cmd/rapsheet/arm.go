@@ -35,7 +35,7 @@ func (d *daemon) begin(flag, asUser bool) error {
 	if d.off == "" {
 		err := d.enforce(d.started)
 		if err != nil && asUser && errors.Is(err, ipset.ErrPermission) {
-			d.off, err = "a plain user may not change the kernel's sets", nil
+			d.off, err = "a plain user may not change the kernel's sets: run as root", nil
 		}
 		if err != nil {
 			return err
@@ -109,9 +109,6 @@ func (d *daemon) inKernel(jail string) bool {
 
 // arm starts enforcing: what was observed so far is enforced from now on.
 func (d *daemon) arm(ctx context.Context) error {
-	if err := d.marks.setMode(armed); err != nil {
-		return err
-	}
 	var err error
 	run := d.pipe.Do(ctx, func(now time.Time) {
 		if d.sink() != nil {
@@ -128,7 +125,10 @@ func (d *daemon) arm(ctx context.Context) error {
 		}
 		d.log.Warn().Int("bans", d.bans.Len()).Msg("armed: bans are enforced")
 	})
-	return errors.Join(run, err)
+	if err := errors.Join(run, err); err != nil {
+		return err
+	}
+	return d.marks.setMode(armed)
 }
 
 // disarm stops enforcing: the rules go, new bans are only recorded.

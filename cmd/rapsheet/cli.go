@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -35,8 +36,22 @@ func (c *cli) jsonFlag(cmd *cobra.Command) *cobra.Command {
 // wants to unban somebody.
 func (c *cli) load() *configs.Config {
 	cfg := configs.Load(configs.Options{File: c.config}).Config
+	socket := cfg.Web.Socket.S
 	ownPaths(cfg)
+	cfg.Web.Socket.S = answering(cfg.Web.Socket.S, socket)
 	return cfg
+}
+
+// answering chooses between the socket of a user's own daemon and the system's: the latter only where there is no other,
+// for members of its group.
+func answering(own, system string) string {
+	if _, err := os.Lstat(own); err == nil {
+		return own
+	}
+	if _, err := os.Lstat(system); err == nil {
+		return system
+	}
+	return own
 }
 
 // call asks the running daemon.

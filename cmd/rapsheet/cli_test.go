@@ -131,3 +131,24 @@ func TestOwnPaths(t *testing.T) {
 		}
 	}
 }
+
+// A user without a daemon of his own asks the system's.
+func TestAnswering(t *testing.T) {
+	dir := t.TempDir()
+	own, system := filepath.Join(dir, "own"), filepath.Join(dir, "system")
+	f := func(want string) {
+		t.Helper()
+		if got := answering(own, system); got != want {
+			t.Errorf("socket: got %q, want %q", got, want)
+		}
+	}
+	f(own)
+	if err := os.WriteFile(system, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f(system)
+	if err := os.WriteFile(own, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f(own)
+}

@@ -105,7 +105,7 @@ func (d *daemon) jailStatus(sets map[string]int) []jailStatus {
 func (d *daemon) warnings(s *status) {
 	warn := func(format string, args ...any) { s.Warnings = append(s.Warnings, fmt.Sprintf(format, args...)) }
 	if s.Off != "" {
-		warn("nothing is enforced: %s. To enforce: rapsheet arm", s.Off)
+		warn("nothing is enforced: %s", s.Off)
 	}
 	for _, l := range s.Listeners {
 		if l.Received == 0 && time.Since(d.started) > time.Minute {
@@ -176,13 +176,16 @@ func (c *cli) printStatus(s *status, now time.Time) error {
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%d\t%d\n", plain(l.Name), last, l.Received, sum(l.Dropped), sum(l.Refused), l.Cut, l.Malformed)
 	}
-	fmt.Fprintf(w, "\t\t\t\t\t\t\nJAIL\tBANS\tIN KERNEL\t\t\t\t\n")
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "\nJAIL\tBANS\tIN KERNEL\n")
 	for _, j := range s.Jails {
 		bans := fmt.Sprint(j.Bans)
 		if j.Observed > 0 {
 			bans += fmt.Sprintf(" (%d observed)", j.Observed)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t\t\t\t\n", j.Name, bans, j.Kernel)
+		fmt.Fprintf(w, "%s\t%s\t%d\n", j.Name, bans, j.Kernel)
 	}
 	if err := w.Flush(); err != nil {
 		return err
@@ -191,6 +194,9 @@ func (c *cli) printStatus(s *status, now time.Time) error {
 	c.printf("\nnever banned  %d allowed, %d proxies, %d own addresses\n", n.Allowed, n.Proxies, n.Own)
 	for _, warning := range s.Warnings {
 		c.printf("! %s\n", plain(warning))
+	}
+	if s.Off != "" {
+		c.printf("to enforce: rapsheet arm\n")
 	}
 	return nil
 }
