@@ -14,6 +14,8 @@ for d in etc var home root; do
 	mount -t overlay overlay -o "lowerdir=/$d,upperdir=$work/$d,workdir=$work/$d.work" "/$d"
 done
 
+rm -rf /etc/rapsheet /var/lib/rapsheet # of a machine that runs one itself
+
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/lock /run/sshd
 mount -t tmpfs -o mode=755 tmpfs /dev
