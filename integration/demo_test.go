@@ -30,7 +30,7 @@ var demoPage = regexp.MustCompile(`^rapsheet demo: a private network, nothing on
  3  7th failure -> ban 10m, in the kernel set after +\d+\.\dms
  4  packets from 203\.0\.113\.7  \(attacker\)      3 sent   0 arrived          ok
     packets from 203\.0\.113\.8  \(neighbour\)     3 sent   3 arrived          ok
- 5  (2001:db8:7::1 guesses; whole 2001:db8:7::/64 banned, 8::1 passes      ok|this kernel has no IPv6: left out +-)
+ 5  (2001:db8:7::1 guesses; whole 2001:db8:7::/64 banned, 8::1 passes      ok|IPv6 is off on this host: left out +-)
  6  a year of slow guessing, 21 failures      ban 1y                      ok
  7  wordpress: 35 failures in a year          ban 1y                      ok
  8  user "root from 192\.0\.2\.99" tried         192\.0\.2\.99 not banned       ok

@@ -37,7 +37,7 @@ func (c *cli) demoInside(ctx context.Context, host hostFacts) error {
 	if err := fresh(); err != nil {
 		return err
 	}
-	network, err := c.demoGround()
+	network, err := demoGround()
 	if err != nil {
 		return errors.New(host.refusal(err))
 	}
@@ -87,7 +87,7 @@ func fresh() error {
 }
 
 // demoGround makes the file system and the network that the demo stands on, and tries whether bans are possible there.
-func (c *cli) demoGround() (*demoNet, error) {
+func demoGround() (*demoNet, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil { // so that nothing mounted here shows outside
 		return nil, fmt.Errorf("private mounts: %w", err)
 	}

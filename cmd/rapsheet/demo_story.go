@@ -33,11 +33,12 @@ func (s *story) steps() []demoStep {
 	}
 }
 
-// mind the words of sshd and of the WordPress plugin: these are what their filters read.
+// sshFailed is what sshd logs of a wrong password.
 func sshFailed(user string, src netip.Addr) string {
 	return fmt.Sprintf("Failed password for invalid user %s from %s port 51514 ssh2", user, src)
 }
 
+// wordpressFailed is what the plugin WP fail2ban logs of one.
 func wordpressFailed(src netip.Addr) string {
 	return fmt.Sprintf("Authentication failure for admin from %s", src)
 }
@@ -151,7 +152,7 @@ func (s *story) packets(ctx context.Context) error {
 // 5: an IPv6 attacker has a /64 at the least.
 func (s *story) guess6(ctx context.Context) error {
 	if !s.net.ipv6 {
-		s.skip("this kernel has no IPv6: left out")
+		s.skip("IPv6 is off on this host: left out")
 		return nil
 	}
 	for range 7 {
@@ -184,6 +185,7 @@ func (s *story) slow(ctx context.Context) error {
 	return nil
 }
 
+// 7: the same at another service, by another road.
 func (s *story) wordpress(ctx context.Context) error {
 	if err := s.year(ctx, "unix", "wordpress", "wordpress(www.example.org)", wordpressFailed(demoBlogger), demoBlogger, 35); err != nil {
 		return err
