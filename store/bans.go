@@ -247,11 +247,7 @@ func (s *Store) finish() {
 	if n := len(s.changes.pend); n > 0 {
 		s.log.Error().Int("bans", n).Msg("store: closed with bans that could not be written")
 	}
-	select {
-	case <-s.dirty:
-		s.sync()
-	default:
-	}
+	s.sync()
 }
 
 // banSize is more than a state takes in both its places.

@@ -19,6 +19,8 @@ type space struct {
 	min    uint64
 	statfs func(dir string) (free uint64, err error)
 	health *health
+
+	reserved bool // the reserve is there, or cannot be
 }
 
 // room reports whether size more bytes may be written. Twice the size: once in the log, once in the table it ends up in.

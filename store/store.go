@@ -79,6 +79,7 @@ func openWith(cfg Config, log zerolog.Logger, statfs func(string) (uint64, error
 			s.release()
 		}
 	}()
+	s.space.tend()
 	// Opening writes too: a log and a table. Where even that is too much, Badger would die of it.
 	if free, err := statfs(s.dir); err == nil && free < leastMinFree/2 {
 		return nil, fmt.Errorf("%d MiB free on %s, %d MiB needed to open: %w", free>>20, s.dir, leastMinFree/2>>20, ErrDegraded)
@@ -134,7 +135,7 @@ func (s *Store) keepHouse(ctx context.Context) {
 			dirty, due = s.dirty, nil
 			s.sync()
 		case <-second.C:
-			_ = s.space.room(0) // health tells
+			s.space.tend()
 		case <-hourly.C:
 			if s.space.room(0) == nil {
 				collect(s.bans)
