@@ -136,10 +136,10 @@ func BenchmarkTCP(b *testing.B) {
 			batches, ended := make(chan *event.Batch), make(chan struct{})
 			go func() { d.pipe.Run(batches); close(ended) }()
 			go func() { _ = r.Run(ctx, batches) }()
-			send(b, r.Addrs()[0].String(), block, per, func() uint64 { return r.Stats()[0].Processed })
+			sent := send(b, r.Addrs()[0].String(), block, per, func() uint64 { return r.Stats()[0].Processed })
 			s := r.Stats()[0]
-			if s.Received != uint64(b.N) || s.Processed != s.Received || s.Cut+s.Malformed != 0 {
-				b.Errorf("rapsheet: sent %d, %+v", b.N, s)
+			if s.Received != sent || s.Processed != s.Received || s.Cut+s.Malformed != 0 {
+				b.Errorf("rapsheet: sent %d, %+v", sent, s)
 			}
 			cancel()
 			<-ended
@@ -184,8 +184,8 @@ func frames(b *testing.B, octet bool) (block []byte, messages int) {
 	return block, len(lines)
 }
 
-// send writes b.N messages, rounded up to whole blocks, and waits until done reports them all.
-func send(b *testing.B, addr string, block []byte, per int, done func() uint64) {
+// send writes b.N messages, rounded up to whole blocks, waits until done reports them all, and returns how many.
+func send(b *testing.B, addr string, block []byte, per int, done func() uint64) (sent uint64) {
 	b.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -193,7 +193,7 @@ func send(b *testing.B, addr string, block []byte, per int, done func() uint64) 
 	}
 	defer c.Close()
 	blocks := (b.N + per - 1) / per
-	b.N = blocks * per
+	sent = uint64(blocks * per)
 	b.SetBytes(int64(len(block) / per))
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -202,9 +202,11 @@ func send(b *testing.B, addr string, block []byte, per int, done func() uint64) 
 			b.Fatal(err)
 		}
 	}
-	for done() < uint64(b.N) {
+	for done() < sent {
 		runtime.Gosched()
 	}
 	b.StopTimer()
-	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "msg/s")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(sent), "ns/op")
+	b.ReportMetric(float64(sent)/b.Elapsed().Seconds(), "msg/s")
+	return sent
 }

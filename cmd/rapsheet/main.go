@@ -26,6 +26,9 @@ const (
 // A quiet error was reported already.
 type quiet struct{ error }
 
+// Unwrap lets errors.Is see through.
+func (q quiet) Unwrap() error { return q.error }
+
 // errUsage marks what the caller typed or configured wrong.
 var errUsage = errors.New("usage")
 

@@ -181,7 +181,7 @@ func TestTimeouts(t *testing.T) {
 		f("ssh", "192.0.2.66/32", time.Hour, time.Hour-2*time.Second, time.Hour)
 		f("ssh", "192.0.2.66/32", time.Minute, 58*time.Second, time.Minute)
 		f("ssh", "192.0.2.66/32", 365*24*time.Hour, kernelLimit-2*time.Second, kernelLimit)
-		f("ssh", "2001:db8::/32", event.Forever.Sub(time.Now()), kernelLimit-2*time.Second, kernelLimit)
+		f("ssh", "2001:db8::/32", time.Until(event.Forever), kernelLimit-2*time.Second, kernelLimit)
 
 		apply(t, s, ban("ssh", attacker4+"/32", lasts(200*time.Millisecond)))
 		l.arrives(attacker4, false)
