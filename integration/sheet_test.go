@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vishvananda/netlink"
-
 	"github.com/rapsheet/rapsheet/integration/lab"
 	"github.com/rapsheet/rapsheet/pipeline/event"
+	"github.com/rapsheet/rapsheet/sinks/ipset"
 )
 
 // A sheet is what stories read of rapsheet show --json.
@@ -72,41 +71,20 @@ func waitBan(t *testing.T, d *lab.Daemon, jail, prefix string) event.Ban {
 	return b
 }
 
-// kernel is what the kernel sets of a host hold: for each prefix the sets, and the seconds left in them.
-func kernel(t *testing.T, h *lab.Host) map[string]map[string]uint32 {
+// kernel is what the kernel sets of a host hold: for each prefix the entries, one in each set that holds it.
+func kernel(t *testing.T, h *lab.Host) map[string][]ipset.Entry {
 	t.Helper()
-	var sets []netlink.IPSetResult
-	if err := h.Do(func() (err error) {
-		sets, err = netlink.IpsetListAll()
-		return err
-	}); err != nil {
+	held := map[string][]ipset.Entry{}
+	err := h.Do(func() error {
+		return ipset.List(func(e ipset.Entry) bool {
+			held[e.Prefix.String()] = append(held[e.Prefix.String()], e)
+			return true
+		})
+	})
+	if err != nil {
 		t.Fatalf("kernel sets of %s: %v", h.Name, err)
 	}
-	held := map[string]map[string]uint32{}
-	for _, set := range sets {
-		for _, e := range set.Entries {
-			var left uint32
-			if e.Timeout != nil {
-				left = *e.Timeout
-			}
-			p := prefixOf(e)
-			if held[p] == nil {
-				held[p] = map[string]uint32{}
-			}
-			held[p][set.SetName] = left
-		}
-	}
 	return held
-}
-
-func prefixOf(e netlink.IPSetEntry) string {
-	a, _ := netip.AddrFromSlice(e.IP)
-	a = a.Unmap()
-	bits := int(e.CIDR)
-	if bits == 0 {
-		bits = a.BitLen()
-	}
-	return netip.PrefixFrom(a, bits).String()
 }
 
 // passes asks with packets whether an address reaches a TCP port of srv.
