@@ -17,7 +17,10 @@ import (
 //
 // netlink.SocketGet of vishvananda/netlink does not do here: it asks for a dump, which the kernel filters by ports alone, so
 // that another account's socket with the same two ports at another address may be the answer.
-type diag struct{ fd int }
+type diag struct {
+	fd        int
+	remembers bool // the kernel knows whose a socket was that its process has closed
+}
 
 var (
 	errNoSocket = errors.New("no such socket") // the other end is on another host, or gone
@@ -29,7 +32,7 @@ func openDiag() (*diag, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink socket: %w", err)
 	}
-	d := &diag{fd}
+	d := &diag{fd, remembers()}
 	// The kernel answers within the call; a second is for ever.
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 1}); err != nil {
 		d.close()
@@ -40,6 +43,17 @@ func openDiag() (*diag, error) {
 
 func (d *diag) close() { unix.Close(d.fd) }
 
+// remembers reports whether this is Linux 6.17 or newer. What it can't read is older.
+func remembers() bool {
+	var name unix.Utsname
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	var major, minor int
+	_, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor)
+	return err == nil && (major > 6 || major == 6 && minor >= 17)
+}
+
 // From linux/sock_diag.h and linux/inet_diag.h: struct inet_diag_req_v2, and struct inet_diag_msg, which begins with family,
 // state, timer, retrans, then struct inet_diag_sockid.
 const (
@@ -47,6 +61,7 @@ const (
 	reqSize          = 56
 	msgSize          = 72
 	noCookie         = ^uint32(0)
+	tcpFinWait1      = 4
 	tcpListen        = 10
 )
 
@@ -86,13 +101,13 @@ func (d *diag) uid(local, remote netip.AddrPort) (int, error) {
 			return -1, fmt.Errorf("ask for a socket's owner: %w", err)
 		}
 		if n >= unix.SizeofNlMsghdr && binary.NativeEndian.Uint32(buf[8:]) == seq {
-			return readOwner(buf[:n], netip.AddrPortFrom(src.WithZone(""), remote.Port()), netip.AddrPortFrom(dst.WithZone(""), local.Port()))
+			return d.readOwner(buf[:n], netip.AddrPortFrom(src.WithZone(""), remote.Port()), netip.AddrPortFrom(dst.WithZone(""), local.Port()))
 		}
 	}
 }
 
 // readOwner reads the kernel's answer about the socket from src to dst.
-func readOwner(b []byte, src, dst netip.AddrPort) (int, error) {
+func (d *diag) readOwner(b []byte, src, dst netip.AddrPort) (int, error) {
 	kind := binary.NativeEndian.Uint16(b[4:])
 	b = b[unix.SizeofNlMsghdr:]
 	switch {
@@ -109,9 +124,10 @@ func readOwner(b []byte, src, dst netip.AddrPort) (int, error) {
 		return -1, errNoSocket
 	}
 	uid, inode := binary.NativeEndian.Uint32(b[64:]), binary.NativeEndian.Uint32(b[68:])
-	// Before Linux 6.17 a socket that its process has closed is root's, and one in TIME_WAIT still is: to connect, send and
-	// close at once would be to send as root.
-	if inode == 0 && uid == 0 {
+	// Before Linux 6.17 a socket that its process has closed is root's, and once all it sent has been acknowledged it still
+	// is: to connect, send and close at once would be to send as root. But rsyslogd closes a connection that takes nothing
+	// while we hang, and opens the next: what it wrote into each must not be lost.
+	if inode == 0 && uid == 0 && !(d.remembers && b[1] == tcpFinWait1) {
 		return -1, errOrphan
 	}
 	return int(uid), nil

@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/rapsheet/rapsheet/configs/value"
 	"golang.org/x/sys/unix"
@@ -73,6 +74,58 @@ func newNetwork(t *testing.T) {
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, second); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// Whose a connection is that was closed before anybody accepted it, with data that does not fit: a new kernel knows.
+func TestOwnerOfClosed(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: to be another account")
+	}
+	d, err := openDiag()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.close()
+	f := func(owner int) {
+		t.Helper()
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		var c net.Conn
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			runtime.LockOSThread() // it ends with the goroutine
+			if owner != 0 {
+				_ = unix.Setfsuid(owner)
+			}
+			c, err = net.Dial("tcp", ln.Addr().String())
+		}()
+		if <-done; err != nil {
+			t.Fatal(err)
+		}
+		c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		for err == nil {
+			_, err = c.Write(make([]byte, 1<<16))
+		}
+		c.Close()
+		s, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		uid, err := d.uid(addrPort(s.LocalAddr()), addrPort(s.RemoteAddr()))
+		switch {
+		case d.remembers && (uid != owner || err != nil):
+			t.Errorf("closed by %d: got %d, %v", owner, uid, err)
+		case !d.remembers && err != errOrphan:
+			t.Errorf("closed by %d: got %d, %v, want %v", owner, uid, err, errOrphan)
+		}
+	}
+	f(0)
+	f(65534)
 }
 
 func TestOwner(t *testing.T) {
