@@ -45,6 +45,7 @@ type Rule struct {
 	Kind   Kind          // what a match is
 	Weight uint16        // what one match scores; 1 unless set
 	Once   bool          // counts only in a session that has counted nothing; the next failure there is the same attempt
+	Apart  bool          // one of the lines that several processes write of one attempt: joined by address, too
 	End    bool          // the session's last line
 	Every  time.Duration // at most one event of this rule and address in that time; 0: no limit
 }
@@ -80,6 +81,7 @@ type Score struct {
 	Fired   uint8            // bit i: tier i is reached
 	Strikes int              // strikes of the last year, this one not counted
 	Running bool             // a ban of the jail runs: the event is recorded and scores nothing
+	Ran     time.Duration    // how long it had run at the event
 }
 
 // Proven reports whether trusted events alone reach one of the tiers that fired: only such a ban is a strike.

@@ -32,6 +32,7 @@ type Rule struct {
 	Name   value.String   `yaml:"name"`   // how listings call the rule; the template, if empty
 	Weight value.Int      `yaml:"weight"` // what one match scores, 1 unless set
 	Once   value.Bool     `yaml:"once"`   // counts only in a session that has counted nothing yet
+	Apart  value.Bool     `yaml:"apart"`  // one of the lines that several processes write of one attempt
 	End    value.Bool     `yaml:"end"`    // the last line of its session
 	Every  value.Duration `yaml:"every"`  // at most one event of this rule and address in that time
 }

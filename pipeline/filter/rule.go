@@ -117,7 +117,7 @@ func (f *filter) add(c *Config, in *Rule, errs *value.Errors) {
 		errs.Add(in.place(c), "", "a rule has exactly one of failure, probe, abuse, success, ignore and regex")
 		return
 	}
-	r := &rule{Rule: event.Rule{Filter: c.Service.S, Name: in.Name.S, Once: in.Once.B, End: in.End.B, Every: in.Every.Duration, Weight: 1}}
+	r := &rule{Rule: event.Rule{Filter: c.Service.S, Name: in.Name.S, Once: in.Once.B, Apart: in.Apart.B, End: in.End.B, Every: in.Every.Duration, Weight: 1}}
 	if r.Name == "" {
 		r.Name = source.S
 	}
@@ -131,8 +131,8 @@ func (f *filter) add(c *Config, in *Rule, errs *value.Errors) {
 	} else if in.Weight.N > 0 {
 		r.Weight = uint16(in.Weight.N)
 	}
-	if c.Session.S == "" && (r.Once || r.End) {
-		errs.Add(in.place(c), "session: pid", "once and end need a filter with a session")
+	if c.Session.S == "" && (r.Once || r.Apart || r.End) {
+		errs.Add(in.place(c), "session: pid", "once, apart and end need a filter with a session")
 	}
 	if in.Regex.S != "" {
 		x, must, problem := newRegex(in.Regex.S)

@@ -120,7 +120,6 @@ func (t *Table) score(b *event.Batch, i int, w *ward, e *event.Event) {
 	r := t.record(k)
 	slot := uint8(r.total % exhibits)
 	r.total++
-	t.touch(k, r)
 	if t.cfg.Exhibit != nil {
 		t.cfg.Exhibit(Exhibit{w.Jail, e, m, slot})
 	}
@@ -128,9 +127,11 @@ func (t *Table) score(b *event.Batch, i int, w *ward, e *event.Event) {
 	b.Scores = append(b.Scores, event.Score{Event: int32(i), Jail: w.Jail})
 	s := &b.Scores[len(b.Scores)-1]
 	if at >= r.from && at < r.until {
-		s.Running = true
+		s.Ran = time.Duration(at-r.from) * time.Millisecond
+		s.Running = true // changes nothing that must outlive us: a flood of the banned costs no write
 		return
 	}
+	t.touch(k, r)
 	if at <= r.mark {
 		return
 	}

@@ -60,7 +60,7 @@ func (t *Table) Decide(b *event.Batch, from int) {
 	for i := from; i < len(b.Scores); i++ {
 		s := &b.Scores[i]
 		if s.Fired == 0 {
-			if s.Running {
+			if s.Running && s.Ran > Grace {
 				t.ineffective(b, s)
 			}
 			continue

@@ -132,7 +132,7 @@ func TestIneffective(t *testing.T) {
 		b.Now = start.Add(late)
 		b.Add([]byte("x"), from, false)
 		b.Events = append(b.Events, event.Event{Rule: rule, Offender: prefix, Time: start.Add(stamped)})
-		b.Scores = append(b.Scores, event.Score{Jail: jail, Running: true})
+		b.Scores = append(b.Scores, event.Score{Jail: jail, Running: true, Ran: stamped})
 		v.Decide(b, 0)
 		if got := from.Ineffective.Load(); got != want {
 			t.Errorf("verdict: event at %v stamped %v: ineffective %d, want %d", late, stamped, got, want)
