@@ -18,6 +18,9 @@ const (
 	// maxScore bounds what is remembered of one offender: a record holds as many events as the largest threshold.
 	maxScore = 1000
 
+	// maxUsers is less: names are compared with each other at every event.
+	maxUsers = 100
+
 	// retention is how long the store keeps history.
 	retention = 400 * 24 * time.Hour
 
@@ -123,8 +126,12 @@ func (c *jailCheck) tier(t *Tier, at value.Pos) {
 			continue
 		}
 		set = append(set, n.key)
-		if n.N == 0 || n.N > maxScore {
-			c.errs.Add(n.Pos, "", "%s is from 1 to %d", n.key, maxScore)
+		most := uint32(maxScore)
+		if n.key == "users" {
+			most = maxUsers
+		}
+		if n.N == 0 || n.N > most {
+			c.errs.Add(n.Pos, "", "%s is from 1 to %d", n.key, most)
 		}
 	}
 	switch len(set) {

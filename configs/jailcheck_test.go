@@ -53,7 +53,7 @@ func TestJailMistakes(t *testing.T) {
 	tier("maxretry: 5, users: 5, findtime: 1h, bantime: 1h", "4:12: tier has maxretry and users: only one of them (make two tiers of it)")
 	tier("maxretry: many, findtime: 1h, bantime: 1h", `4:23: maxretry: "many" is no whole number`)
 	tier("maxretry: 1001, findtime: 1h, bantime: 1h", "4:23: maxretry is from 1 to 1000")
-	tier("users: 0, findtime: 1h, bantime: 1h", "4:20: users is from 1 to 1000")
+	tier("users: 0, findtime: 1h, bantime: 1h", "4:20: users is from 1 to 100")
 	tier("strikes: 3, findtime: 1h, bantime: 1h",
 		"4:12: tiers by strikes alone never ban: the first strike needs another tier (add one with maxretry or users)")
 	tier("maxretry: 5, bantime: 1h", "4:12: tier needs a findtime above zero")

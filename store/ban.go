@@ -31,7 +31,7 @@ func appendBan(b []byte, n *event.Ban) []byte {
 	b = append(b, banVersion, flags)
 	b = append(appendAddr(b, n.Prefix.Addr()), byte(n.Prefix.Bits()))
 	b = binary.AppendUvarint(b, n.Seq)
-	b = appendTime(appendTime(b, n.Issued), n.Until)
+	b = appendTime(appendTime(appendTime(b, n.At), n.Issued), n.Until)
 	b = binary.AppendVarint(b, int64(n.Strike))
 	b = binary.AppendUvarint(b, uint64(n.Score))
 	for _, s := range [...]string{n.Jail, n.Reason, n.Origin, n.By, n.Sender} {
@@ -50,7 +50,7 @@ func readBan(b []byte) (n event.Ban, err error) {
 	a := d.addr()
 	n.Prefix = netip.PrefixFrom(a, int(d.byte()))
 	n.Seq = d.uvarint()
-	n.Issued, n.Until = d.time(), d.time()
+	n.At, n.Issued, n.Until = d.time(), d.time(), d.time()
 	n.Strike, n.Score = int(d.varint()), uint32(d.uvarint())
 	for _, s := range [...]*string{&n.Jail, &n.Reason, &n.Origin, &n.By, &n.Sender} {
 		*s = d.string()

@@ -81,6 +81,8 @@ type liftRequest struct {
 type change struct {
 	Bans []event.Ban `json:"bans"`
 	Off  string      `json:"off,omitempty"` // why nothing is enforced
+
+	Behind string `json:"behind,omitempty"` // a sink that does not hold it yet
 }
 
 func parsePrefix(s string) (netip.Prefix, error) {
@@ -159,7 +161,7 @@ func (d *daemon) ban(ctx context.Context, in banRequest, uid int) (*change, erro
 		}
 	})
 	out.Off = d.why()
-	return &out, d.settled(ctx, err, &commits)
+	return &out, d.settled(ctx, err, &commits, &out)
 }
 
 // unban lifts every ban that covers an address or lies in a network, in all jails.
@@ -174,15 +176,19 @@ func (d *daemon) unban(ctx context.Context, in liftRequest, uid int) (*change, e
 	d.audit(uid, "unban", strings.Join(in.Prefixes, " "), in.Reason)
 	var commits commits
 	var out change
+	match := coversAny(prefixes)
 	err = d.pipe.Do(ctx, func(now time.Time) {
+		for _, b := range d.bans.Lift(match, caller(uid), in.Reason, now) {
+			out.Bans = append(out.Bans, b)
+			d.publish(b, now, commits.add())
+			d.forgive(b.Prefix, now)
+		}
 		for _, p := range prefixes {
-			for _, b := range d.bans.Lift(covers(p), caller(uid), in.Reason, now) {
-				out.Bans = append(out.Bans, b)
-				d.publish(b, now, commits.add())
-			}
+			d.forgive(p, now)
 		}
 	})
-	if err := d.settled(ctx, err, &commits); err != nil {
+	out.Off = d.why()
+	if err := d.settled(ctx, err, &commits, &out); err != nil {
 		return nil, err
 	}
 	if len(out.Bans) == 0 {
@@ -191,15 +197,23 @@ func (d *daemon) unban(ctx context.Context, in liftRequest, uid int) (*change, e
 	return &out, nil
 }
 
+// patience is how long a caller waits for a sink: what is on disk is decided, and the sink goes on trying.
+const patience = 5 * time.Second
+
 // settled waits until the commits are on disk and the sinks hold what was sent: only then is a caller answered.
-func (d *daemon) settled(ctx context.Context, err error, c *commits) error {
+func (d *daemon) settled(ctx context.Context, err error, c *commits, out *change) error {
 	if err != nil {
 		return err
 	}
 	if err := c.wait(ctx); err != nil {
 		return err
 	}
-	return d.fanout.Flush(ctx)
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := d.fanout.Flush(ctx); err != nil {
+		out.Behind = err.Error()
+	}
+	return nil
 }
 
 // list answers the running bans, those that end last first.

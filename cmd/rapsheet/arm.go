@@ -42,10 +42,18 @@ func (d *daemon) begin(flag, asUser bool) error {
 		}
 	}
 	d.bans.Observe = d.off != ""
+	if d.off == "" {
+		return nil
+	}
+	// What an earlier run left in the kernel is not to go on by itself.
+	if err := disarm(false); err != nil && !errors.Is(err, ipset.ErrPermission) {
+		return err
+	}
 	return nil
 }
 
-// enforce opens the kernel sink, fills the allow set before any ban set, and swaps all running bans in at once.
+// enforce opens the kernel sink, fills the allow set before any ban set, and swaps all running bans in at once, those
+// that were only observed so far included. Only the judge calls it, or nobody yet.
 func (d *daemon) enforce(now time.Time) error {
 	k, err := ipset.Open(d.cfg.Sinks.IPSet, d.jails, d.log)
 	if err != nil {
@@ -55,16 +63,19 @@ func (d *daemon) enforce(now time.Time) error {
 		k.Close()
 		return err
 	}
-	if err := k.Sync(context.Background(), slices.Values(d.enforced(now))); err != nil {
-		k.Close()
-		return err
-	}
 	k.Lost = func() { d.fanout.Resync(kernelSink) }
 	ctx, cancel := context.WithCancel(context.Background())
 	go k.Run(ctx)
 	d.mu.Lock()
 	d.kernel, d.endKernel, d.off = k, cancel, ""
 	d.mu.Unlock()
+	for _, b := range d.bans.Arm(d.observes, now) {
+		d.publish(b, now, nil)
+	}
+	if err := k.Sync(ctx, slices.Values(d.enforced(now))); err != nil {
+		d.log.Error().Err(err).Msg("kernel sets are not filled yet: trying again")
+		d.fanout.Resync(kernelSink)
+	}
 	return nil
 }
 
@@ -85,7 +96,7 @@ func (d *daemon) letGo() error {
 func (d *daemon) enforced(now time.Time) []event.Ban {
 	var all []event.Ban
 	for b := range d.bans.Running {
-		if b.Enforced(now) && d.inKernel(b.Jail) && d.gate(*b) {
+		if b.Enforced(now) && d.inKernel(b.Jail) && !d.observes(b.Jail) && d.gate(*b) {
 			all = append(all, *b)
 		}
 	}
@@ -107,6 +118,9 @@ func (d *daemon) inKernel(jail string) bool {
 	return jail == verdict.Manual || j != nil && slices.Contains(j.Sinks, kernelSink)
 }
 
+// observes reports whether the jail only observes, whatever the mode of the whole.
+func (d *daemon) observes(jail string) bool { j := d.jail(jail); return j != nil && j.Observe }
+
 // arm starts enforcing: what was observed so far is enforced from now on.
 func (d *daemon) arm(ctx context.Context) error {
 	var err error
@@ -114,14 +128,8 @@ func (d *daemon) arm(ctx context.Context) error {
 		if d.sink() != nil {
 			return
 		}
-		observes := func(jail string) bool { j := d.jail(jail); return j != nil && j.Observe }
-		bans := d.bans.Arm(observes, now)
 		if err = d.enforce(now); err != nil {
-			d.bans.Observe = true
 			return
-		}
-		for _, b := range bans {
-			d.publish(b, now, nil)
 		}
 		d.log.Warn().Int("bans", d.bans.Len()).Msg("armed: bans are enforced")
 	})
@@ -133,9 +141,6 @@ func (d *daemon) arm(ctx context.Context) error {
 
 // disarm stops enforcing: the rules go, new bans are only recorded.
 func (d *daemon) disarm(ctx context.Context, remove bool) error {
-	if err := d.marks.setMode(disarmed); err != nil {
-		return err
-	}
 	var err error
 	run := d.pipe.Do(ctx, func(time.Time) {
 		err = errors.Join(d.letGo(), disarm(remove))
@@ -145,7 +150,7 @@ func (d *daemon) disarm(ctx context.Context, remove bool) error {
 		d.bans.Observe = true
 		d.log.Warn().Msg("disarmed: nothing is enforced until rapsheet arm")
 	})
-	return errors.Join(run, err)
+	return errors.Join(run, err, d.marks.setMode(disarmed))
 }
 
 // An enforcer is the kernel sink as the fanout sees it: there whether or not anything is enforced at the time.

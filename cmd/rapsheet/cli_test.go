@@ -65,6 +65,9 @@ func TestCovers(t *testing.T) {
 		if got := covers(p)(&event.Ban{Prefix: netip.MustParsePrefix(banned)}); got != want {
 			t.Errorf("unban %s of a ban on %s: got %v, want %v", asked, banned, got, want)
 		}
+		if got := coversAny([]netip.Prefix{netip.MustParsePrefix("192.0.2.1/32"), p})(&event.Ban{Prefix: netip.MustParsePrefix(banned)}); got != want {
+			t.Errorf("unban %s among others of a ban on %s: got %v, want %v", asked, banned, got, want)
+		}
 	}
 	f("198.51.100.66", "198.51.100.66/32", true)
 	f("198.51.100.66", "198.51.100.0/24", true)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -214,15 +215,26 @@ func sinksOf(jails []*event.Jail) map[string][]string {
 	return m
 }
 
-// allowChanged lifts bans and refills the kernel's allow set whenever the never-banned list changes.
-func (d *daemon) allowChanged(now time.Time) {
-	lifted := d.bans.Lift(func(b *event.Ban) bool {
-		_, never := d.allow.Never(b.Prefix)
-		return never
-	}, "allow list", "", now)
-	for _, b := range lifted {
+// liftAllowed lifts the bans of those who are never banned.
+func (d *daemon) liftAllowed(now time.Time) {
+	for _, b := range d.bans.Lift(func(b *event.Ban) bool { return !d.gate(*b) }, "allow list", "", now) {
 		d.publish(b, now, nil)
 	}
+}
+
+// forgive marks that whoever an operator means by a prefix was let in: what he did before scores no more, in any jail.
+func (d *daemon) forgive(p netip.Prefix, at time.Time) {
+	for _, j := range d.jails {
+		d.scores.Lifted(j.Name, p, at, false)
+		if o := d.allow.Offender(p.Addr()); p.IsSingleIP() && o.IsValid() && o != p {
+			d.scores.Lifted(j.Name, o, at, false)
+		}
+	}
+}
+
+// allowChanged lifts bans and refills the kernel's allow set whenever the never-banned list changes.
+func (d *daemon) allowChanged(now time.Time) {
+	d.liftAllowed(now)
 	if k := d.sink(); k != nil {
 		if err := k.Allow(d.allow.Prefixes()); err != nil {
 			d.log.Error().Err(err).Msg("allow set not filled")
@@ -242,6 +254,7 @@ func (d *daemon) restore(now time.Time) error {
 	if err := d.store.Bans(func(b event.Ban) bool { d.bans.Restore(b, now); return true }); err != nil {
 		return err
 	}
+	d.liftAllowed(now)
 	lifts, err := d.marks.lifts()
 	if err != nil {
 		return err
@@ -249,10 +262,13 @@ func (d *daemon) restore(now time.Time) error {
 	var wait sync.WaitGroup
 	var failed error
 	for _, l := range lifts {
-		for _, b := range d.bans.Lift(covers(l.prefix.Prefix), l.by, "", l.at) {
+		match := covers(l.prefix.Prefix)
+		older := func(b *event.Ban) bool { return match(b) && !b.Issued.After(l.at) }
+		for _, b := range d.bans.Lift(older, l.by, "", l.at) {
 			wait.Add(1)
 			d.publish(b, now, func(err error) { failed = errors.Join(failed, err); wait.Done() })
 		}
+		d.forgive(l.prefix.Prefix, l.at)
 	}
 	if len(lifts) == 0 {
 		return nil
@@ -272,5 +288,25 @@ func (d *daemon) restore(now time.Time) error {
 func covers(p netip.Prefix) func(*event.Ban) bool {
 	return func(b *event.Ban) bool {
 		return b.Prefix.Overlaps(p) && (p.IsSingleIP() || p.Bits() <= b.Prefix.Bits())
+	}
+}
+
+// coversAny is covers for many prefixes at once: what it costs for a ban does not grow with the addresses.
+func coversAny(prefixes []netip.Prefix) func(*event.Ban) bool {
+	around := make(map[netip.Prefix]struct{})
+	var networks []netip.Prefix
+	for _, p := range prefixes {
+		if !p.IsSingleIP() {
+			networks = append(networks, p)
+		}
+		for bits := p.Bits(); p.IsSingleIP() && bits > 0; bits-- {
+			around[netip.PrefixFrom(p.Addr(), bits).Masked()] = struct{}{}
+		}
+	}
+	return func(b *event.Ban) bool {
+		if _, ok := around[b.Prefix]; ok {
+			return true
+		}
+		return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return covers(p)(b) })
 	}
 }

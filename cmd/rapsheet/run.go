@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/signal"
 	"runtime"
@@ -94,7 +95,8 @@ func (d *daemon) wire(filters []filter.Config) error {
 	d.allow = allow.New(d.cfg.Allow, allow.Host(), d.log)
 	d.allow.AllowSenders(singleSenders(d.cfg))
 	d.filters, _ = filter.New(filters) // what does not compile, loading has named and left out
-	d.scores = score.New(score.Config{Jails: d.jails, History: d.store, Exhibit: d.exhibit}, d.started)
+	runs := func(jail string, p netip.Prefix) (from, until time.Time, ok bool) { return d.bans.Runs(jail, p) }
+	d.scores = score.New(score.Config{Jails: d.jails, History: d.store, Runs: runs, Exhibit: d.exhibit}, d.started)
 	d.bans = verdict.New(d.scores, d.store.Seq())
 	d.bans.Local = d.local
 	d.group = d.store.Group()
@@ -131,6 +133,7 @@ func (d *daemon) live(ctx context.Context, api *web.Server, file string) error {
 		go func() {
 			defer close(ended)
 			if err := f(); err != nil {
+				d.log.Error().Err(err).Msg(name)
 				fail(fmt.Errorf("%s: %w", name, err))
 			}
 		}()

@@ -87,7 +87,7 @@ func (c *cli) printOffence(s *sheet, o *offence, now time.Time) {
 		c.printf("\n")
 	}
 	for i := range o.Log {
-		c.printf("%s  %s\n", stamp(o.Log[i].Issued), history(&o.Log[i]))
+		c.printf("%s  %s\n", stamp(o.Log[i].At), history(&o.Log[i]))
 	}
 	if len(o.Lines) > 0 {
 		c.printf("\n")

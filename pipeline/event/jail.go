@@ -70,6 +70,7 @@ type Ban struct {
 	Prefix   netip.Prefix `json:"prefix"`
 	Jail     string       `json:"jail"`               // a jail's name, or "manual"
 	Seq      uint64       `json:"seq"`                // grows with every change of any ban
+	At       time.Time    `json:"at"`                 // when it came to be as it is: decided, changed, lifted
 	Issued   time.Time    `json:"issued"`             // when the running ban began
 	Until    time.Time    `json:"until"`              // when it ends; Forever
 	Lifted   bool         `json:"lifted,omitempty"`   // taken back: sinks remove it

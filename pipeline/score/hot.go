@@ -22,6 +22,11 @@ func (t *Table) record(k key) *record {
 			*r = record{used: true}
 		}
 	}
+	if t.cfg.Runs != nil {
+		if from, until, ok := t.cfg.Runs(k.jail.Name, k.prefix); ok && until.UnixMilli() > r.until {
+			r.banned(from, until, false)
+		}
+	}
 	t.hot[k] = r
 	return r
 }

@@ -41,6 +41,8 @@ const exhibits = 10
 type Config struct {
 	Jails   []*event.Jail
 	History History
+	// Runs tells of the running ban of (jail, prefix): it holds even where the record of it was lost. May be nil.
+	Runs    func(jail string, p netip.Prefix) (from, until time.Time, ok bool)
 	Exhibit func(Exhibit) // called for each noted event; it copies what it keeps
 	Hot     int           // records in memory; 65,536 unless set
 }
@@ -178,7 +180,8 @@ func fire(s *event.Score, w *ward, r *record, at int64) {
 // lead to.
 func counted(s *event.Score, w *ward, i int) uint32 {
 	tier := &w.Tiers[i]
-	if tier.BanTime[min(s.Strikes, len(tier.BanTime)-1)] > w.Untrusted {
+	ban := tier.BanTime[min(s.Strikes, len(tier.BanTime)-1)]
+	if ban > w.Untrusted-time.Duration(tier.Jitter*float64(ban)) {
 		return s.Trusted[i]
 	}
 	return s.Sums[i]

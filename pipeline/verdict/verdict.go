@@ -122,7 +122,7 @@ func (t *Table) ineffective(b *event.Batch, s *event.Score) {
 	e := &b.Events[s.Event]
 	from := b.Messages[e.Msg].From
 	n := t.bans[key{s.Jail.Name, e.Offender}]
-	if n == nil || from == nil || !n.Enforced(b.Now) || b.Now.Sub(n.since) <= Grace || e.Time.Sub(n.since) <= Grace {
+	if t.Observe || n == nil || from == nil || !n.Enforced(b.Now) || b.Now.Sub(n.since) <= Grace || e.Time.Sub(n.since) <= Grace {
 		return
 	}
 	from.Ineffective.Add(1)
@@ -151,7 +151,7 @@ func (t *Table) Merge(ban event.Ban, now time.Time) (event.Ban, bool) {
 		ban.Strike = 0
 	}
 	t.seq++
-	ban.Seq = t.seq
+	ban.Seq, ban.At = t.seq, now
 	t.Ledger.Banned(ban.Jail, ban.Prefix, ban.Issued, ban.Until, begins && ban.Strike > 0)
 	if ban.Active(now) {
 		t.keep(k, ban, now)
@@ -193,15 +193,21 @@ func (t *Table) Lift(match func(*event.Ban) bool, by, why string, now time.Time)
 		ban := n.Ban
 		t.drop(k, n)
 		t.seq++
-		ban.Seq, ban.Lifted, ban.By = t.seq, true, by
-		if why != "" {
-			ban.Reason = why
-		}
+		ban.Seq, ban.At, ban.Lifted, ban.By, ban.Reason = t.seq, now, true, by, why
 		t.Ledger.Lifted(k.jail, k.prefix, now, true)
 		lifted = append(lifted, ban)
 	}
 	slices.SortFunc(lifted, func(a, b event.Ban) int { return cmp.Compare(a.Seq, b.Seq) })
 	return lifted
+}
+
+// Runs returns the span of the running ban of (jail, prefix), and false where none runs.
+func (t *Table) Runs(jail string, p netip.Prefix) (from, until time.Time, ok bool) {
+	n := t.bans[key{jail, p}]
+	if n == nil {
+		return from, until, false
+	}
+	return n.Issued, n.Until, true
 }
 
 // Expire forgets the bans that have ended by now and calls f for each.
@@ -222,7 +228,7 @@ func (t *Table) Arm(observes func(jail string) bool, now time.Time) []event.Ban 
 			ban := n.Ban
 			ban.Observed = false
 			t.seq++
-			ban.Seq = t.seq
+			ban.Seq, ban.At = t.seq, now
 			t.keep(k, ban, now)
 			armed = append(armed, ban)
 		}
