@@ -3,6 +3,7 @@ package integration
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -94,4 +95,38 @@ func fails(t *testing.T, cli func(args ...string) ([]byte, int), code int, why s
 	if out, got := cli(args...); got != code || !strings.Contains(string(out), why) {
 		t.Errorf("rapsheet %s: got exit code %d, want %d and %q:\n%s", strings.Join(args, " "), got, code, why, out)
 	}
+}
+
+// tell writes to the daemon's TCP listener as root does on its host, and waits until n messages have been dealt with. Only
+// then it hangs up: whose a closed connection was, the kernel does not say, and the daemon refuses it.
+func tell(t *testing.T, srv *lab.Host, d *lab.Daemon, n int, b []byte) {
+	t.Helper()
+	var c net.Conn
+	err := srv.Do(func() (err error) {
+		c, err = net.Dial("tcp", "127.0.0.1:5514")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	processed := func() (sum uint64) {
+		for _, l := range status(d).Listeners {
+			if l.Kind == "tcp" {
+				sum += l.Processed
+			}
+		}
+		return sum
+	}
+	before := processed()
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	lab.Wait(t, "messages to be processed", func() bool { return processed() >= before+uint64(n) })
+}
+
+// attack tells the daemon of n failed logins.
+func attack(t *testing.T, srv *lab.Host, d *lab.Daemon, n int, addr string) {
+	t.Helper()
+	tell(t, srv, d, n, failures(n, addr))
 }

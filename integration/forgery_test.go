@@ -33,6 +33,7 @@ func forge(t *testing.T, srv *lab.Host, to string, n int, addr string) error {
 // Any local account can write what sshd would. It gets nobody banned by the unix socket and TCP, where the kernel says
 // who writes, and for no longer than a day by UDP, where nobody knows.
 func TestForgedMessages(t *testing.T) {
+	t.Parallel()
 	lab.NeedRoot(t)
 	lab.Need(t, "logger")
 	bin := lab.Build(t)
@@ -74,6 +75,7 @@ func TestForgedMessages(t *testing.T) {
 // The same where the only threshold is the one for a year, with a socket that everybody may open: what would ban for
 // longer than a day counts for nothing, alone or behind true failures.
 func TestForgedMessagesNeverBanForAYear(t *testing.T) {
+	t.Parallel()
 	lab.NeedRoot(t)
 	lab.Need(t, "logger")
 	bin := lab.Build(t)
@@ -84,12 +86,6 @@ listen:
   - {tcp: "127.0.0.1:5514", name: tcp}
   - {udp: "127.0.0.1:5514", name: udp}
 `)
-	send := func(n int, addr string) {
-		t.Helper()
-		if err := srv.Send(t.Context(), "tcp", "127.0.0.1", "127.0.0.1", 5514, failures(n, addr)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	processed := func(name string, n uint64) {
 		t.Helper()
 		lab.Wait(t, "messages by "+name, func() bool { return status(d).at(t, name).Processed == n })
@@ -106,8 +102,7 @@ listen:
 	lab.Wait(t, "the unix socket to count what it refused", func() bool { return status(d).at(t, "local").Refused["uid"] == 81 })
 
 	// 20 true failures, then forged ones: it is not the last message that decides.
-	send(20, "203.0.113.5")
-	processed("tcp", 20)
+	attack(t, srv, d, 20, "203.0.113.5")
 	if err := forge(t, srv, "udp", 60, "203.0.113.5"); err != nil {
 		t.Fatal(err)
 	}
@@ -115,12 +110,13 @@ listen:
 	if got := bans(t, d); len(got) != 0 {
 		t.Errorf("bans by forged messages: got %v, want none", got)
 	}
-	send(1, "203.0.113.5") // the 21st true one
+	attack(t, srv, d, 1, "203.0.113.5") // the 21st true one
 	lasts(t, waitBan(t, d, "ssh", "203.0.113.5/32"), year)
 }
 
 // A host that is not among a listener's senders is refused, and counted.
 func TestStrangersAreRefused(t *testing.T) {
+	t.Parallel()
 	lab.NeedRoot(t)
 	bin := lab.Build(t)
 	l := lab.Up(t, lab.Srv, lab.Web2, lab.Atk)
@@ -154,6 +150,7 @@ func TestStrangersAreRefused(t *testing.T) {
 
 // Whoever is in the socket's group may look, root may change, everybody else may do neither.
 func TestWhoMayCommand(t *testing.T) {
+	t.Parallel()
 	lab.NeedRoot(t)
 	lab.Need(t, "setpriv")
 	bin := lab.Build(t)

@@ -72,6 +72,7 @@ const configFile = "/etc/rapsheet/rapsheet.yaml"
 type Daemon struct {
 	host  *Host
 	bin   string
+	by    []string
 	flags []string
 	*Process
 }
@@ -80,6 +81,16 @@ type Daemon struct {
 func (h *Host) Rapsheet(bin, config string, flags ...string) *Daemon {
 	h.tb().Helper()
 	d := &Daemon{host: h, bin: bin, flags: flags}
+	d.Configure(config)
+	d.Start()
+	return d
+}
+
+// RapsheetBy is Rapsheet by way of other programs, whose words come before the daemon's: env A=B, or sh -c '"$@"; exit' sh.
+// The daemon's Process is the first of them.
+func (h *Host) RapsheetBy(by []string, bin, config string) *Daemon {
+	h.tb().Helper()
+	d := &Daemon{host: h, bin: bin, by: by}
 	d.Configure(config)
 	d.Start()
 	return d
@@ -97,8 +108,8 @@ func (d *Daemon) Start(flags ...string) {
 	if len(flags) > 0 {
 		d.flags = flags
 	}
-	args := slices.Concat([]string{"run", "--config", configFile}, d.flags)
-	d.Process = d.host.Start(d.bin, args...)
+	args := slices.Concat(d.by, []string{d.bin, "run", "--config", configFile}, d.flags)
+	d.Process = d.host.Start(args[0], args[1:]...)
 	d.host.wait(d.Process, "answer to status", func() bool {
 		_, code := d.CLI("status", "--json")
 		return code == 0
