@@ -14,6 +14,7 @@ import (
 // sshd writes up to five lines about one wrong password and says nothing of a wrong key. Whatever the client tries, and
 // whether the account exists, one guess is one failure.
 func TestOneGuessIsOneFailure(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "rsyslogd", "sshd", "ssh", "ssh-keygen")
 	l := lab.Up(t, lab.Srv, lab.Atk)
 	srv, atk := l.Host("srv"), l.Host("atk")

@@ -11,6 +11,7 @@ import (
 // People mistype. Who fails seven times within ten minutes and gets it right once in between is nobody's attacker; who
 // fails seven times and never gets it right is.
 func TestRightPasswordTakesBackWrongOnes(t *testing.T) {
+	t.Parallel()
 	lab.Need(t, "rsyslogd", "sshd", "ssh", "sshpass")
 	l := lab.Up(t, lab.Srv, lab.Atk)
 	srv, atk := l.Host("srv"), l.Host("atk")

@@ -11,6 +11,7 @@ import (
 // What a real WordPress said while it was attacked leads to bans as sshd's messages do: web ports are closed to the
 // attacker, to nobody else, and stay closed over a crash.
 func TestGuessersAtWordPressAreBanned(t *testing.T) {
+	t.Parallel()
 	l := lab.Up(t, lab.Srv, lab.Atk)
 	srv, atk := l.Host("srv"), l.Host("atk")
 	d := srv.Rapsheet(lab.Build(t), "{}\n")

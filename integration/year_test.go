@@ -21,6 +21,7 @@ const (
 // come. Who fails 60 times within a second is banned for minutes, the first time and the second, and the third for a
 // year. Months pass in the messages' stamps, which say year and zone.
 func TestRepeatOffendersAreBannedForAYear(t *testing.T) {
+	t.Parallel()
 	l := lab.Up(t, lab.Srv, lab.Atk)
 	srv, atk := l.Host("srv"), l.Host("atk")
 	d := srv.Rapsheet(lab.Build(t), "{}\n")
