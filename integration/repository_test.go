@@ -45,7 +45,7 @@ var star = map[string]struct {
 	"configs":       {imports: "pipeline/allow pipeline/filter receiver sinks sinks/ipset store web github.com/goccy/go-yaml"},
 	"configs/value": {},
 
-	"integration":       {tests: "configs sinks/ipset github.com/vishvananda/netlink golang.org/x/sys"},
+	"integration":       {tests: "configs sinks/ipset github.com/vishvananda/netlink github.com/google/nftables golang.org/x/sys"},
 	"integration/lab":   {imports: "golang.org/x/sys"},
 	"integration/mix":   {},
 	"integration/netns": {imports: "github.com/vishvananda/netlink github.com/vishvananda/netns golang.org/x/sys"},
