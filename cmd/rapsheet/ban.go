@@ -37,9 +37,7 @@ func newBan(c *cli) *cobra.Command {
 			for i := range out.Bans {
 				c.printf("%s banned %s, all traffic\n", out.Bans[i].Prefix, until(&out.Bans[i], time.Now()))
 			}
-			if out.Off != "" {
-				c.printf("recorded only, nothing is enforced: %s\n", out.Off)
-			}
+			c.printState(&out)
 			return nil
 		},
 	}
@@ -71,11 +69,22 @@ func newUnban(c *cli) *cobra.Command {
 			for _, b := range out.Bans {
 				c.printf("%s lifted in jail %s: what led to it scores no more\n", b.Prefix, b.Jail)
 			}
+			c.printState(&out)
 			return nil
 		},
 	}
 	cmd.Flags().StringVar(&in.Reason, "reason", "", "why, for the rap sheet")
 	return c.jsonFlag(cmd)
+}
+
+// printState says what keeps a change from being true in the kernel.
+func (c *cli) printState(out *change) {
+	if out.Off != "" {
+		c.printf("recorded only, nothing is enforced: %s\n", plain(out.Off))
+	}
+	if out.Behind != "" {
+		c.printf("recorded, and not yet everywhere: %s\n", plain(out.Behind))
+	}
 }
 
 // unbanAlone takes the addresses out of the kernel sets and leaves the next daemon a note to do the rest.
@@ -96,7 +105,9 @@ func (c *cli) unbanAlone(args []string) error {
 		return err
 	}
 	removed := 0
+	bans := []event.Ban{}
 	for _, p := range held {
+		bans = append(bans, event.Ban{Prefix: p, Lifted: true, At: time.Now(), By: caller(os.Geteuid())})
 		n, err := ipset.Remove(p)
 		if err != nil {
 			return err
@@ -107,6 +118,9 @@ func (c *cli) unbanAlone(args []string) error {
 		if err := m.addLift(p.String(), caller(os.Geteuid()), time.Now()); err != nil {
 			return err
 		}
+	}
+	if c.json {
+		return c.printJSON(change{Bans: bans, Off: "no daemon runs"})
 	}
 	c.printf("no daemon runs: removed %d entries from the kernel sets, the next rapsheet run lifts the bans\n", removed)
 	return nil

@@ -2,7 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,17 +54,22 @@ func answering(own, system string) string {
 	return own
 }
 
+// answerTime is how long a command waits for the daemon. One that is stopped or hangs must not take the operator's
+// terminal with it.
+const answerTime = 15 * time.Second
+
 // call asks the running daemon.
 func (c *cli) call(ctx context.Context, method, path string, in, out any) error {
-	return web.Call(ctx, c.load().Web.Socket.S, method, path, in, out)
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	err := web.Call(ctx, c.load().Web.Socket.S, method, path, in, out)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errNoAnswer
+	}
+	return err
 }
 
-// printJSON prints v, indented.
-func (c *cli) printJSON(v any) error {
-	e := json.NewEncoder(c.stdout)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
-}
+var errNoAnswer = errors.New("the daemon does not answer: is it stopped? rapsheet disarm works without it")
 
 func (c *cli) printf(format string, args ...any) { fmt.Fprintf(c.stdout, format, args...) }
 

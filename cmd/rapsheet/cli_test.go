@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -154,4 +155,22 @@ func TestAnswering(t *testing.T) {
 		t.Fatal(err)
 	}
 	f(own)
+}
+
+// JSON that people look at holds nothing that steers their terminal, and still says the same.
+func TestEncodeJSON(t *testing.T) {
+	for _, s := range []string{"root", "a\u009b31mb", "\u202egnp.exe", "\x7f", "\U000e0041", "用户\x1b[2J\n"} {
+		var out strings.Builder
+		if err := encodeJSON(&out, s, ""); err != nil {
+			t.Fatal(err)
+		}
+		text := strings.TrimSuffix(out.String(), "\n")
+		if plain(text) != text {
+			t.Errorf("encodeJSON(%q): %q reaches the terminal", s, text)
+		}
+		var back string
+		if err := json.Unmarshal([]byte(text), &back); err != nil || back != s {
+			t.Errorf("encodeJSON(%q): reads as %q, %v", s, back, err)
+		}
+	}
 }

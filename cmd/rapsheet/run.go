@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -41,19 +40,13 @@ func newRun(c *cli) *cobra.Command {
 			if loaded.Fatal {
 				return fmt.Errorf("%w: the configuration has mistakes", errUsage)
 			}
-			if os.Getenv("GOMEMLIMIT") == "" {
-				debug.SetMemoryLimit(memory)
-			}
+			go keepMemory(cmd.Context())
 			return run(cmd.Context(), loaded, observe, c)
 		},
 	}
 	cmd.Flags().BoolVar(&observe, "observe", false, "decide and record, enforce nothing, until: rapsheet arm")
 	return cmd
 }
-
-// memory is what the collector aims to stay below. Badger's caches and tables would otherwise let the heap grow to
-// several times what is in use; more bans than fit are held all the same.
-const memory = 160 << 20
 
 // run wires the daemon, top to bottom in the order in which a message goes through it, and blocks until ctx ends.
 func run(ctx context.Context, loaded *configs.Result, observe bool, c *cli) error {

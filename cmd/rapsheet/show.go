@@ -146,20 +146,31 @@ func history(b *event.Ban) string {
 
 // showAlone answers from the kernel's sets.
 func (c *cli) showAlone(p netip.Prefix) error {
-	found := 0
+	out := sheet{Query: offender(p), Off: "no daemon runs: this is what the kernel holds", NotProtected: []string{}, Offenders: []*offence{}}
+	now := time.Now()
 	err := ipset.List(func(e ipset.Entry) bool {
-		if covers(p)(&event.Ban{Prefix: e.Prefix}) {
-			found++
-			c.printf("%s is banned in jail %s, %s, kernel time left %s\n", offender(e.Prefix), e.Jail, traffic(&event.Ban{Ports: e.Ports}), span(e.Left))
+		b := event.Ban{Prefix: e.Prefix, Jail: e.Jail, Ports: e.Ports, Until: now.Add(e.Left), Reason: "kernel set of jail " + e.Jail}
+		if e.Left == 0 {
+			b.Until = event.Forever
+		}
+		if covers(p)(&b) {
+			out.Banned = true
+			out.Offenders = append(out.Offenders, &offence{Prefix: e.Prefix, Running: []event.Ban{b}, Log: []event.Ban{}, Tiers: []tierSum{}, Lines: []exhibit{}})
 		}
 		return true
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	if found == 0 {
+	case !out.Banned:
 		return fmt.Errorf("%w: no kernel set holds %s (no daemon runs, so the rap sheet can't be read)", web.ErrNotFound, offender(p))
+	case c.json:
+		return c.printJSON(&out)
 	}
-	c.printf("no daemon runs: this is what the kernel holds\n")
+	for _, o := range out.Offenders {
+		b := &o.Running[0]
+		c.printf("%s is banned in jail %s, %s, %s in the kernel\n", offender(o.Prefix), b.Jail, traffic(b), until(b, now))
+	}
+	c.printf("%s\n", out.Off)
 	return nil
 }

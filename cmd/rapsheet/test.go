@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -121,7 +120,7 @@ func describe(e *event.Event) *testedEvent {
 
 func (c *cli) printTested(out io.Writer, t *tested, cut bool) error {
 	if c.json {
-		return json.NewEncoder(out).Encode(t)
+		return encodeJSON(out, t, "")
 	}
 	origin := plain(t.Program)
 	if t.PID != "" {

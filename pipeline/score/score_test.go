@@ -69,8 +69,18 @@ func (c *court) restart() {
 	if c.scores != nil {
 		c.scores.Flush(c.disk, start)
 	}
-	c.scores = score.New(score.Config{Jails: c.jails, History: reader{c.disk}, Hot: 4}, start)
+	var running []event.Ban
+	if c.verdict != nil {
+		for b := range c.verdict.Running {
+			running = append(running, *b)
+		}
+	}
+	runs := func(jail string, p netip.Prefix) (from, until time.Time, ok bool) { return c.verdict.Runs(jail, p) }
+	c.scores = score.New(score.Config{Jails: c.jails, History: reader{c.disk}, Runs: runs, Hot: 4}, start)
 	c.verdict = verdict.New(c.scores, 0)
+	for _, b := range running {
+		c.verdict.Restore(b, b.Issued)
+	}
 }
 
 // event plays one event and returns the ban it led to, or a zero one.
@@ -287,5 +297,34 @@ func TestColdRecords(t *testing.T) {
 			}
 			c.scores.Flush(c.disk, start)
 		}
+	}
+}
+
+// A ban holds even where the record of its offender was lost: what happens in it scores nothing.
+func TestBanWithoutRecord(t *testing.T) {
+	c := newCourt(t, sshJail())
+	for i := range 7 {
+		c.fail(time.Duration(i) * time.Second)
+	}
+	c.scores.Flush(disk{}, start) // to a disk that is lost
+	c.disk = disk{}
+	c.restart()
+	for i := range 30 {
+		c.want("in the ban", c.fail(10*time.Second+time.Duration(i)*time.Second), 0)
+	}
+	for i := range 6 {
+		c.want("after the ban", c.fail(11*time.Minute+time.Duration(i)*time.Second), 0)
+	}
+	c.want("7th after the ban", c.fail(11*time.Minute+6*time.Second), 10*time.Minute)
+}
+
+// The longest ban that forged messages lead to is the limit, jitter included.
+func TestUntrustedJitter(t *testing.T) {
+	j := sshJail()
+	j.Tiers = []event.Tier{{MaxRetry: 3, FindTime: time.Hour, BanTime: []time.Duration{23 * time.Hour}, Jitter: 0.5}}
+	c := newCourt(t, j)
+	c.trusted = false
+	for i := range 10 {
+		c.want("forged", c.fail(time.Duration(i)*time.Second), 0)
 	}
 }

@@ -92,8 +92,9 @@ func TestLiftAndExpire(t *testing.T) {
 	other := ban(0, 2*time.Hour)
 	other.Prefix = netip.MustParsePrefix("2001:db8::/64")
 	v.Merge(other, start)
-	lifted := v.Lift(func(n *event.Ban) bool { return n.Prefix == prefix }, "uid 0", "typo", start)
-	if len(lifted) != 1 || !lifted[0].Lifted || lifted[0].By != "uid 0" || lifted[0].Seq != 3 || b.lifts != 1 {
+	later := start.Add(time.Minute)
+	lifted := v.Lift(func(n *event.Ban) bool { return n.Prefix == prefix }, "uid 0", "typo", later)
+	if len(lifted) != 1 || !lifted[0].Lifted || lifted[0].By != "uid 0" || lifted[0].Seq != 3 || !lifted[0].At.Equal(later) || b.lifts != 1 {
 		t.Fatalf("verdict: lifted %+v, ledger %d", lifted, b.lifts)
 	}
 	ended := 0
