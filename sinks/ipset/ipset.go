@@ -41,9 +41,12 @@ const (
 // A Sink holds bans in the kernel, for the network namespace it was opened in. Its methods may be called from several
 // goroutines.
 type Sink struct {
-	// Lost is called after sets of ours were found missing and were made anew, empty: whoever knows the bans is to call
-	// Sync. It is set before Run and runs on Run's goroutine.
+	// Lost is called after sets of ours were found missing and were made anew, empty, or when they were found to hold too
+	// little: whoever knows the bans is to call Sync. It is set before Run and runs on Run's goroutine.
 	Lost func()
+	// Held calls count with every ban that is to be held now. It is set before Run; without it nobody notices what others
+	// take out of the sets. It runs on Run's goroutine, with no lock held; count must not block.
+	Held func(ctx context.Context, count func(*event.Ban)) error
 
 	log      zerolog.Logger
 	maxelem  uint32
@@ -65,6 +68,8 @@ type Sink struct {
 	long       map[longKey]int64 // Unix seconds of the end of bans that outlast the kernel's limit
 	lastID     uint16
 	work       writer
+
+	watch watch
 
 	readMu sync.Mutex // never held while waiting for mu
 	reader *conn

@@ -28,7 +28,7 @@ func (k longKey) prefix(f family) netip.Prefix {
 }
 
 // Run keeps the kernel as it should be until ctx ends: it refreshes long bans at half of the kernel's longest timeout,
-// and looks every second whether somebody took our sets or rules away.
+// and looks every second whether somebody took our sets, rules or bans away.
 func (s *Sink) Run(ctx context.Context) {
 	arm := time.NewTicker(s.limit / 2)
 	defer arm.Stop()
@@ -42,6 +42,7 @@ func (s *Sink) Run(ctx context.Context) {
 			s.rearm(ctx)
 		case <-look.C:
 			s.guard()
+			s.compare(ctx)
 		}
 	}
 }
