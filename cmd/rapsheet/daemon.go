@@ -254,6 +254,7 @@ func (d *daemon) restore(now time.Time) error {
 	if err := d.store.Bans(func(b event.Ban) bool { d.bans.Restore(b, now); return true }); err != nil {
 		return err
 	}
+	d.adopt(now)
 	d.liftAllowed(now)
 	lifts, err := d.marks.lifts()
 	if err != nil {

@@ -79,7 +79,7 @@ type Ban struct {
 	Strike   int          `json:"strike,omitempty"`   // the offender's how manyth ban in this jail within a year; 0: none
 	Score    uint32       `json:"score,omitempty"`    // the sum that fired
 	Reason   string       `json:"reason"`             // ssh: 7 failures within 10m, limit 7
-	Origin   string       `json:"origin"`             // tier, manual
+	Origin   string       `json:"origin"`             // tier, manual, kernel: taken over from it
 	By       string       `json:"by,omitempty"`       // who banned or lifted by hand
 	Sender   string       `json:"sender,omitempty"`   // the sender of the message that tripped it, where that is not this host
 }
