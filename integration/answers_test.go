@@ -30,6 +30,7 @@ type health struct {
 		Degraded bool
 		Reason   string
 		Pending  int
+		Dropped  map[string]uint64
 		Damaged  []string `json:"set_aside"`
 	}
 }

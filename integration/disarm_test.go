@@ -11,31 +11,48 @@ import (
 	"github.com/rapsheet/rapsheet/integration/lab"
 )
 
-// leftovers names the sets and tables of rapsheet's in a host's kernel.
-func leftovers(t *testing.T, h *lab.Host) (sets, tables []string) {
+// setNames names the sets in a host's kernel.
+func setNames(t *testing.T, h *lab.Host) (names []string) {
 	t.Helper()
 	err := h.Do(func() error {
 		all, err := netlink.IpsetListAll()
-		if err != nil {
-			return err
-		}
 		for _, s := range all {
-			sets = append(sets, s.SetName)
-		}
-		c, err := nftables.New()
-		if err != nil {
-			return err
-		}
-		found, err := c.ListTables()
-		for _, table := range found {
-			tables = append(tables, table.Name)
+			names = append(names, s.SetName)
 		}
 		return err
 	})
 	if err != nil {
-		t.Fatalf("kernel of %s: %v", h.Name, err)
+		t.Fatalf("sets of %s: %v", h.Name, err)
 	}
-	return sets, tables
+	return names
+}
+
+// tables names the nf_tables of a host's kernel.
+func tables(t *testing.T, h *lab.Host) (names []string) {
+	t.Helper()
+	err := h.Do(func() error {
+		c, err := nftables.New()
+		if err != nil {
+			return err
+		}
+		all, err := c.ListTables()
+		for _, table := range all {
+			names = append(names, table.Name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatalf("tables of %s: %v", h.Name, err)
+	}
+	return names
+}
+
+// nothingLeft checks that a host's kernel has no set and no table.
+func nothingLeft(t *testing.T, h *lab.Host) {
+	t.Helper()
+	if s, n := setNames(t, h), tables(t, h); len(s)+len(n) != 0 {
+		t.Errorf("disarm --remove: got sets %v and tables %v, want none", s, n)
+	}
 }
 
 // The daemon is dead and its bans are not: without it they can be read, lifted one by one, or all switched off, until
@@ -69,8 +86,8 @@ func TestDisarmWithoutDaemon(t *testing.T) {
 	}
 	passes(t, atk, lab.Atk4, 22, true)
 	t.Logf("disarm, until the banned address was in: %s", time.Since(start).Round(time.Millisecond))
-	if sets, tables := leftovers(t, srv); len(tables) != 0 || len(sets) == 0 {
-		t.Errorf("disarm: got tables %v and sets %v, want no table, and the sets", tables, sets)
+	if got := tables(t, srv); len(got) != 0 || len(kernel(t, srv)) == 0 {
+		t.Errorf("disarm: got tables %v, want none, and the sets with their bans", got)
 	}
 
 	d.Start()
@@ -130,18 +147,14 @@ func TestDisarmWithDaemon(t *testing.T) {
 
 	d.MustCLI("arm")
 	d.MustCLI("disarm", "--remove")
-	if sets, tables := leftovers(t, srv); len(sets)+len(tables) != 0 {
-		t.Errorf("disarm --remove: got sets %v and tables %v, want none", sets, tables)
-	}
+	nothingLeft(t, srv)
 	d.MustCLI("arm")
 	passes(t, atk, lab.Atk4, 22, false)
 	d.Stop()
 	if out, code := d.CLI("disarm", "--remove"); code != 0 {
 		t.Errorf("disarm --remove without a daemon: exit code %d: %s", code, out)
 	}
-	if sets, tables := leftovers(t, srv); len(sets)+len(tables) != 0 {
-		t.Errorf("disarm --remove without a daemon: got sets %v and tables %v, want none", sets, tables)
-	}
+	nothingLeft(t, srv)
 	if out, code := d.CLI("disarm", "--remove"); code != 0 {
 		t.Errorf("disarm --remove where nothing is: exit code %d: %s", code, out)
 	}
