@@ -90,6 +90,15 @@ func plain(s string) string {
 	return b.String()
 }
 
+// plainLines is plain for a text of our own that quotes others' and may have several lines.
+func plainLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = plain(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
 // span writes a length of time as people say it: the two largest units.
 func span(d time.Duration) string {
 	if d < time.Second {

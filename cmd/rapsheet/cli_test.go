@@ -28,6 +28,9 @@ func TestPlain(t *testing.T) {
 	f("a\xffb", `a\xffb`)
 	f("\u202egnp.exe", `\u202egnp.exe`)
 	f("nul\x00", `nul\x00`)
+	if got, want := plainLines("one \x1b\ntwo\n"), "one \\x1b\ntwo\n"; got != want {
+		t.Errorf("plainLines: got %q, want %q", got, want)
+	}
 }
 
 func FuzzPlain(f *testing.F) {

@@ -45,7 +45,7 @@ func execute(ctx context.Context, args []string, stdin io.Reader, stdout, stderr
 	err := root.ExecuteContext(ctx)
 	var told quiet
 	if err != nil && !errors.As(err, &told) {
-		fmt.Fprintln(stderr, "rapsheet:", err)
+		fmt.Fprintln(stderr, "rapsheet:", plainLines(err.Error()))
 	}
 	switch {
 	case err == nil:
