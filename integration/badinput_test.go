@@ -54,6 +54,15 @@ func dial(t *testing.T, srv *lab.Host, network, addr string) net.Conn {
 	return c
 }
 
+// counted waits until the jail has counted n failures of an address.
+func counted(t *testing.T, d *lab.Daemon, addr string, n int) {
+	t.Helper()
+	lab.Wait(t, fmt.Sprintf("%d failures of %s", n, addr), func() bool {
+		sheet := sheetOf(t, d, addr)
+		return sheet.sum("ssh", 1000) == uint32(n)
+	})
+}
+
 // Whatever a sender sends, what was sent before and after it counts, all of it is counted, and the daemon lives.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
@@ -89,10 +98,7 @@ func TestBadInput(t *testing.T) {
 		if l.Received != want || l.Processed != want || l.Cut != 1 || l.Malformed == 0 || l.Panics != 0 || l.Dropped["full"]+l.Dropped["kernel"] != 0 {
 			t.Errorf("%s: got %+v, want %d received and processed, 1 cut", name, l, want)
 		}
-		sheet := sheetOf(t, d, offender)
-		if got := sheet.sum("ssh", 1000); got != uint32(len(faults)+1) {
-			t.Errorf("%s: failures around the faults: got %d, want %d", name, got, len(faults)+1)
-		}
+		counted(t, d, offender, len(faults)+1)
 	}
 	const endless = 1 << 30
 	f("tcp", "127.0.0.1:5514", "203.0.113.1", endless)
@@ -162,10 +168,7 @@ func TestLyingCounts(t *testing.T) {
 	f("203.0.113.4", func(n int) string { return fmt.Sprint(n + n/2) })
 	f("203.0.113.5", func(int) string { return "0" })
 	f("203.0.113.6", func(int) string { return "99999999999999999999" })
-	sheet := sheetOf(t, d, "203.0.113.200")
-	if got := sheet.sum("ssh", 1000); got != uint32(honest) {
-		t.Errorf("the other connection: counted %d of %d", got, honest)
-	}
+	counted(t, d, "203.0.113.200", honest) // the other connection
 	if l := status(d).at(t, "tcp 127.0.0.1:5514"); l.Malformed == 0 || l.Panics != 0 {
 		t.Errorf("status: got %+v", l)
 	}
