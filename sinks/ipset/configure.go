@@ -63,6 +63,9 @@ func (s *Sink) configureLocked(jails []*event.Jail) error {
 		return b.err
 	}
 	rules := rulesFor(allow, order, wanted)
+	for _, f := range families {
+		rules[f] = append(rules[f], vouchRules(s.vouches, f)...)
+	}
 	kept, err := s.c.install(rules)
 	if err != nil {
 		return err
@@ -74,7 +77,7 @@ func (s *Sink) configureLocked(jails []*event.Jail) error {
 	return nil
 }
 
-// rulesFor lists both chains, in order.
+// rulesFor lists the rules of bans for both families, in order.
 func rulesFor(allow [2]*set, order []string, jails map[string]*jailSets) map[family][]rule {
 	rules := map[family][]rule{}
 	for _, f := range families {

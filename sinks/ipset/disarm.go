@@ -46,7 +46,7 @@ func (c *conn) disarm(remove bool) (d Disarmed, err error) {
 	for _, f := range families {
 		var r request
 		r.transaction()
-		r.table(unix.NFT_MSG_DELTABLE, f, 0)
+		r.table(unix.NFT_MSG_DELTABLE, 0, f, 0)
 		r.conclude()
 		switch err := c.commit(&r); {
 		case err == nil, gone(err):

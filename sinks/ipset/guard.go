@@ -125,22 +125,24 @@ type listed struct {
 	packets, bytes uint64
 }
 
-// rules lists our chain; a table that is not there has no rules.
+// rules lists our chains, that of bans first; what is not there has no rules.
 func (c *conn) rules(f family) ([]listed, error) {
-	var r request
-	r.begin(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, f, 0)
-	r.str(unix.NFTA_RULE_TABLE, tableName)
-	r.str(unix.NFTA_RULE_CHAIN, chainName)
 	var all []listed
-	err := c.query(&r, func(body []byte) {
-		if l, table := readRule(body); table == tableName {
-			all = append(all, l)
+	for _, chain := range []string{chainName, outputName} {
+		var r request
+		r.begin(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_GETRULE, unix.NLM_F_DUMP, f, 0)
+		r.str(unix.NFTA_RULE_TABLE, tableName)
+		r.str(unix.NFTA_RULE_CHAIN, chain)
+		err := c.query(&r, func(body []byte) {
+			if l, table := readRule(body); table == tableName {
+				all = append(all, l)
+			}
+		})
+		if err != nil && !gone(err) {
+			return nil, err
 		}
-	})
-	if gone(err) {
-		err = nil
 	}
-	return all, err
+	return all, nil
 }
 
 // readRule reads one message of a listing of rules: its comment, and its counter if it has one.

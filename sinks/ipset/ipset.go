@@ -59,6 +59,7 @@ type Sink struct {
 
 	mu         sync.Mutex // guards what follows, and keeps adds and swaps apart
 	c          *conn      // owns the tables: as long as it is open nobody else can change them
+	vouches    []Vouch
 	configured []*event.Jail
 	jails      map[string]*jailSets
 	allow      [2]*set
@@ -111,10 +112,15 @@ func (j *jailSets) pick(f family, ports bool) *set {
 
 // Open makes the sets and rules for the jails and for the jail "manual", or adopts those that stand: what is banned stays
 // banned meanwhile. Sets and rules of jails that are not there any more are removed. The error is ErrPermission,
-// ErrModules or ErrOwned where that is the cause.
-func Open(cfg Config, jails []*event.Jail, log zerolog.Logger) (*Sink, error) {
+// ErrModules or ErrOwned where that is the cause. The rules hold the vouches too, as long as the bans'.
+func Open(cfg Config, jails []*event.Jail, log zerolog.Logger, vouches ...Vouch) (*Sink, error) {
+	if err := sameAccounts(); err != nil && len(vouches) > 0 {
+		log.Warn().Err(err).Msg("the kernel vouches for nobody: a local sender that closes its connection at once may be refused")
+		vouches = nil
+	}
 	s := &Sink{
-		log: log, maxelem: cmp.Or(cfg.MaxElem.N, maxElem), now: time.Now, limit: kernelLimit, every: time.Second,
+		vouches: vouches,
+		log:     log, maxelem: cmp.Or(cfg.MaxElem.N, maxElem), now: time.Now, limit: kernelLimit, every: time.Second,
 		jails: map[string]*jailSets{}, long: map[longKey]int64{},
 	}
 	var err error

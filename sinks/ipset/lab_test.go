@@ -86,7 +86,12 @@ func (l *lab) arrivesAt(p *netns.Prober, src string, want bool) {
 // open opens the sink, and skips the test where the kernel lacks something.
 func open(t *testing.T, cfg Config, jails ...*event.Jail) *Sink {
 	t.Helper()
-	s, err := Open(cfg, jails, zerolog.New(zerolog.TestWriter{T: t}))
+	return openWith(t, cfg, nil, jails...)
+}
+
+func openWith(t *testing.T, cfg Config, vouches []Vouch, jails ...*event.Jail) *Sink {
+	t.Helper()
+	s, err := Open(cfg, jails, zerolog.New(zerolog.TestWriter{T: t}), vouches...)
 	if errors.Is(err, ErrModules) || errors.Is(err, ErrPermission) {
 		netns.Skip(t, "%v", err)
 	}

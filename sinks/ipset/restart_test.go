@@ -236,7 +236,7 @@ func TestPlainTables(t *testing.T) {
 		defer c.close()
 		for range 2 { // made, and written once more
 			var r request
-			must(t, tables(&r, rules, 0, false))
+			must(t, tables(&r, rules, 0, false, nil))
 			must(t, c.commit(&r))
 			l.arrives(attacker4, false)
 			l.arrives(attacker6, false)
@@ -268,7 +268,7 @@ func TestGuardRestores(t *testing.T) {
 			for _, f := range families {
 				var r request
 				r.transaction()
-				r.table(unix.NFT_MSG_DELTABLE, f, 0)
+				r.table(unix.NFT_MSG_DELTABLE, 0, f, 0)
 				r.conclude()
 				s.c.commit(&r)
 			}

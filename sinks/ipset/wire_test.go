@@ -162,8 +162,8 @@ func FuzzDump(f *testing.F) {
 func TestStamp(t *testing.T) {
 	c := &conn{seq: 7}
 	var r request
-	r.table(unix.NFT_MSG_DELTABLE, v4, 0)
-	r.table(unix.NFT_MSG_DELTABLE, v6, 0)
+	r.table(unix.NFT_MSG_DELTABLE, 0, v4, 0)
+	r.table(unix.NFT_MSG_DELTABLE, 0, v6, 0)
 	if first := c.stamp(&r); first != 8 || c.seq != 9 {
 		t.Errorf("stamp: got %d to %d, want 8 to 9", first, c.seq)
 	}
