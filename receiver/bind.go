@@ -21,6 +21,10 @@ var keepAlive = net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 1
 func bindTCP(c *Config) (*net.TCPListener, error) {
 	lc := net.ListenConfig{KeepAliveConfig: keepAlive}
 	lc.SetMultipathTCP(false) // the kernel finds the owners of plain TCP only
+	lc.Control = control(func(fd int) error {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SAVE_SYN, 1) // without it nobody is vouched for
+		return nil
+	})
 	ln, err := lc.Listen(context.Background(), "tcp", c.TCP.S)
 	if err != nil {
 		return nil, hint(err, "tcp", c.TCP.S)

@@ -16,6 +16,7 @@ type listener struct {
 	cfg      Config
 	log      zerolog.Logger
 	accounts accounts
+	mark     uint16 // of the Vouch
 	feed     *feed
 	roster   *roster
 	roll     *roll
@@ -33,7 +34,7 @@ func newListener(cfg Config, patience time.Duration, log zerolog.Logger) (*liste
 		return nil, err
 	}
 	return &listener{
-		cfg: cfg, log: log, accounts: a,
+		cfg: cfg, log: log, accounts: a, mark: a.mark(),
 		feed: newFeed(patience), roster: newRoster(cfg.Name.S, cfg.Trusted.B), roll: newRoll(),
 	}, nil
 }
