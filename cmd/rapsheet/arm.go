@@ -55,7 +55,7 @@ func (d *daemon) begin(flag, asUser bool) error {
 // enforce opens the kernel sink, fills the allow set before any ban set, and swaps all running bans in at once, those
 // that were only observed so far included. Only the judge calls it, or nobody yet.
 func (d *daemon) enforce(now time.Time) error {
-	k, err := ipset.Open(d.cfg.Sinks.IPSet, d.jails, d.log)
+	k, err := ipset.Open(d.cfg.Sinks.IPSet, d.jails, d.log, d.vouches()...)
 	if err != nil {
 		return err
 	}
@@ -80,6 +80,14 @@ func (d *daemon) enforce(now time.Time) error {
 		d.fanout.Resync(kernelSink)
 	}
 	return nil
+}
+
+// vouches are what the listeners would have the kernel say of local senders.
+func (d *daemon) vouches() (all []ipset.Vouch) {
+	for _, v := range d.receiver.Vouches() {
+		all = append(all, ipset.Vouch{Name: v.Listener, Addr: v.Addr, UIDs: v.UIDs, Mark: v.Mark})
+	}
+	return all
 }
 
 // letGo ends the kernel sink, if there is one, and leaves its sets and rules as they are.
