@@ -22,11 +22,11 @@ func TestOneGuessIsOneFailure(t *testing.T) {
 	srv.Rsyslog(lab.Snippet(t, "127.0.0.1"))
 	sshd := srv.SSHD()
 
-	atk.WriteFile("/root/wrong", "#!/bin/sh\necho wrong\n")
-	atk.MustRun("chmod", "755", "/root/wrong")
-	atk.MustRun("sh", "-c", "for n in 1 2 3; do ssh-keygen -q -t ed25519 -N '' -f /root/key$n; done")
+	atk.WriteFile("/etc/wrong", "#!/bin/sh\necho wrong\n")
+	atk.MustRun("chmod", "755", "/etc/wrong")
+	atk.MustRun("sh", "-c", "for n in 1 2 3; do ssh-keygen -q -t ed25519 -N '' -f /etc/key$n; done")
 	ssh := func(from, to, user string, options ...string) {
-		args := []string{"SSH_ASKPASS=/root/wrong", "SSH_ASKPASS_REQUIRE=force", "ssh", "-F", "none", "-b", from, "-l", user, "-o", "ConnectTimeout=10",
+		args := []string{"SSH_ASKPASS=/etc/wrong", "SSH_ASKPASS_REQUIRE=force", "ssh", "-F", "none", "-b", from, "-l", user, "-o", "ConnectTimeout=10",
 			"-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes"}
 		if out, err := atk.Run(t.Context(), "env", slices.Concat(args, options, []string{to, "true"})...); err == nil {
 			t.Errorf("ssh %v from %s as %s: got in, %q", options, from, user, out)
@@ -74,7 +74,7 @@ func TestOneGuessIsOneFailure(t *testing.T) {
 	keys := func(n int) []string {
 		options := []string{"-o", "PreferredAuthentications=publickey"}
 		for i := range n {
-			options = append(options, "-i", fmt.Sprintf("/root/key%d", i+1))
+			options = append(options, "-i", fmt.Sprintf("/etc/key%d", i+1))
 		}
 		return options
 	}

@@ -72,8 +72,8 @@ func (c *cli) lines(arg string) (io.ReadCloser, error) {
 	if err == nil {
 		return f, nil
 	}
-	if !errors.Is(err, fs.ErrNotExist) && !strings.Contains(arg, " ") {
-		return nil, err
+	if !strings.Contains(arg, " ") && (!errors.Is(err, fs.ErrNotExist) || strings.Contains(arg, "/")) {
+		return nil, err // no line has no space: it was meant as a file
 	}
 	return io.NopCloser(strings.NewReader(arg)), nil
 }
