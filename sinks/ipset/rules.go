@@ -254,6 +254,9 @@ func (r *request) numbers(f family, id *uint32, typ uint32, keys [][]byte) uint3
 	r.u32(unix.NFTA_SET_KEY_TYPE, typ)
 	r.u32(unix.NFTA_SET_KEY_LEN, uint32(len(keys[0])))
 	r.u32(unix.NFTA_SET_ID, *id)
+	if typ == typeUID { // nft takes keys for network order unless told: type 0, length, 1 for the host's
+		r.bytes(unix.NFTA_SET_USERDATA, binary.NativeEndian.AppendUint32([]byte{0, 4}, 1))
+	}
 	r.nft(unix.NFT_MSG_NEWSETELEM, unix.NLM_F_CREATE, f)
 	r.str(unix.NFTA_SET_ELEM_LIST_TABLE, tableName)
 	r.str(unix.NFTA_SET_ELEM_LIST_SET, anyName)

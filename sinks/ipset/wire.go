@@ -59,12 +59,7 @@ func (r *request) u8(typ uint16, v byte) {
 	r.buf = append(r.buf, v, 0, 0, 0)
 }
 
-// u16 and u32 write in network order and do not say so: what nf_tables wants.
-func (r *request) u16(typ uint16, v uint16) {
-	r.attr(typ, 2)
-	r.buf = append(r.buf, byte(v>>8), byte(v), 0, 0)
-}
-
+// u32 writes in network order and does not say so: what nf_tables wants.
 func (r *request) u32(typ uint16, v uint32) {
 	r.attr(typ, 4)
 	r.buf = binary.BigEndian.AppendUint32(r.buf, v)
