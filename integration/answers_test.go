@@ -21,6 +21,7 @@ type health struct {
 	Listeners    []listener
 	Jails        []struct{ Name string }
 	Sets         map[string]int
+	Repaired     uint64
 	NotProtected []string `json:"not_protected"`
 	NeverBanned  struct {
 		Allowed int

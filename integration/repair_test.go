@@ -62,6 +62,9 @@ func TestEmptiedKernelIsRepaired(t *testing.T) {
 	})
 	repaired("the allow set flushed", func() error { return netlink.IpsetFlush("rapsheet-allow-4") })
 	passes(t, atk, lab.Near4, 22, true)
+	if got := status(d).Repaired; got < 3 {
+		t.Errorf("status: got %d repairs, want at least 3", got)
+	}
 
 	// Where the kernel can, the tables are the daemon's own: nobody else can take them away while it lives.
 	err := srv.Do(func() error {

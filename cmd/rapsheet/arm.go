@@ -64,9 +64,6 @@ func (d *daemon) enforce(now time.Time) error {
 		return err
 	}
 	k.Lost = func() { d.fanout.Resync(kernelSink) }
-	k.Held = func(ctx context.Context, count func(*event.Ban)) error {
-		return d.pipe.Do(ctx, func(now time.Time) { d.eachEnforced(now, count) })
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go k.Run(ctx)
 	d.mu.Lock()
@@ -106,17 +103,12 @@ func (d *daemon) letGo() error {
 // enforced are the bans that the kernel is to hold. Only the judge calls it, or nobody yet.
 func (d *daemon) enforced(now time.Time) []event.Ban {
 	var all []event.Ban
-	d.eachEnforced(now, func(b *event.Ban) { all = append(all, *b) })
-	return all
-}
-
-// eachEnforced is enforced without keeping them.
-func (d *daemon) eachEnforced(now time.Time, f func(*event.Ban)) {
 	for b := range d.bans.Running {
 		if b.Enforced(now) && d.inKernel(b.Jail) && !d.observes(b.Jail) && d.gate(*b) {
-			f(b)
+			all = append(all, *b)
 		}
 	}
+	return all
 }
 
 // jail returns the jail of that name, nil for that of manual bans and for those that are configured no more.

@@ -29,7 +29,8 @@ type status struct {
 
 	Listeners []receiver.Stats `json:"listeners"`
 	Jails     []jailStatus     `json:"jails"`
-	Sets      map[string]int   `json:"sets"` // kernel sets and how many entries each holds
+	Sets      map[string]int   `json:"sets"`     // kernel sets and how many entries each holds
+	Repaired  uint64           `json:"repaired"` // how often others had changed the kernel's sets or rules, since arm or start
 
 	BanIneffective  uint64        `json:"ban_ineffective"` // events of offenders long after their ban was applied
 	BehindProxy     uint64        `json:"behind_proxy"`    // events whose address is a proxy's
@@ -65,7 +66,7 @@ func (d *daemon) status(ctx context.Context) (*status, error) {
 		if err != nil {
 			s.Warnings = append(s.Warnings, "kernel sets can't be read: "+err.Error())
 		}
-		s.Sets = counts
+		s.Sets, s.Repaired = counts, k.Repaired()
 	}
 	err := d.pipe.Do(ctx, func(time.Time) { s.Jails = d.jailStatus(s.Sets) })
 	d.warnings(s)

@@ -2,130 +2,235 @@ package ipset
 
 import (
 	"context"
-	"maps"
-	"sync"
+	"net/netip"
+	"slices"
 	"time"
-
-	"github.com/rapsheet/rapsheet/pipeline/event"
 )
 
 const (
-	// compareAll is how often all sets are compared with what they are to hold, whatever their counts did.
+	// compareAll is how often all sets are compared entry by entry, whatever their counts say.
 	compareAll = 10 * time.Minute
-	// compareRest keeps comparisons from taking more than a 20th of the time.
-	compareRest = 20
-	// settled is how old a ban is that must have reached its set.
-	settled = 2 * time.Second
+	// compareShare keeps comparisons from taking more than a 20th of the time: one of a million entries takes a second,
+	// and entries that end a little late can ask for one. A set that is empty and should not be does not wait.
+	compareShare = 20
+	// refillRest is the least time between two refills that are asked for.
+	refillRest = 10 * time.Second
+	// tellRest is how long it must have been calm before the log says that it no longer is.
+	tellRest = 10 * time.Second
+	// manyForeign is how many foreign entries one comparison takes out; the next takes more.
+	manyForeign = 100_000
 )
 
-// A watch is what is remembered of the sets' counts. Sets tell nobody when entries are taken out of them by others
-// (ipset flush, ipset del). But one that has become smaller can be told by its count; usually bans have ended.
+// A watch is what is remembered from one look to the next. Sets tell nobody when others put entries in or take them out
+// (ipset flush, del, swap), but the kernel counts those that have not ended, and so does the book.
 type watch struct {
-	mu     sync.Mutex
-	seen   map[string]int // entries of each set at the last look
-	due    time.Time      // when all sets are compared
-	rest   time.Time      // no comparison before
-	shrunk time.Time      // when a set was found smaller; zero: all bans of then are settled and compared
-	short  string         // the set that held too little at the last one
+	skipped int       // looks that came between two changes of ours
+	due     time.Time // when all sets are compared
+	rest    time.Time // no comparison before
+	refill  time.Time // no refill before
+	quiet   time.Time // no line in the log before: whoever flushes a set every second is told of once
 }
 
-// compare looks at the sets' counts, and has them filled again where some held too little twice in succession: once, and
-// a ban may just have changed its set.
+// compare looks at what the kernel says of our sets. A set that holds more or fewer entries than it may is compared with
+// the book, from time to time all are, and what others changed is put right.
 func (s *Sink) compare(ctx context.Context) {
-	w := &s.watch
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	counts, err := s.Count()
-	if err != nil {
-		return
-	}
-	s.compareAllowed(counts)
-	now := s.now()
-	if now.After(w.due) {
-		w.shrunk, w.due = now, now.Add(compareAll)
-	}
-	for name, n := range w.seen {
-		if counts[name] < n {
-			w.shrunk = now
-		}
-	}
-	w.seen = counts
-	if w.shrunk.IsZero() && w.short == "" || s.Held == nil || now.Before(w.rest) {
-		return
-	}
-	began := time.Now()
-	want, err := s.want(ctx, now.Add(-settled))
-	w.rest = now.Add(compareRest * time.Since(began))
-	if err != nil {
-		return
-	}
-	before := w.short
-	w.short = ""
-	if now.Sub(w.shrunk) > settled {
-		w.shrunk = time.Time{}
-	}
-	for name, n := range want {
-		if counts[name] < n && (w.short == "" || name == before) {
-			w.short = name
-		}
-	}
-	if w.short == "" || w.short != before {
-		return
-	}
-	s.log.Warn().Str("set", w.short).Int("held", counts[w.short]).Int("wanted", want[w.short]).Msg("somebody else took bans out of the kernel: filling the sets again")
-	w.short, w.seen = "", nil
-	if s.Lost != nil {
+	if s.compareOnce(ctx) && s.Lost != nil {
 		s.Lost()
 	}
 }
 
-// want counts the bans that each set is to hold, those issued after limit left out.
-func (s *Sink) want(ctx context.Context, limit time.Time) (map[string]int, error) {
+func (s *Sink) compareOnce(ctx context.Context) (lost bool) {
 	s.mu.Lock()
-	jails := maps.Clone(s.jails) // what it points to does not change
+	book, edits := s.book, s.book.edits
 	s.mu.Unlock()
-	count := map[*set]int{}
-	err := s.Held(ctx, func(b *event.Ban) {
-		j := jails[b.Jail]
-		if j == nil || b.Issued.After(limit) || !b.Prefix.IsValid() {
-			return
-		}
-		f := familyOf(b.Prefix)
-		hold := j.pick(f, b.Ports)
-		if hold == nil {
-			hold = j.pick(f, false)
-		}
-		count[hold]++
-	})
-	want := make(map[string]int, len(count))
-	for set, n := range count {
-		want[set.name] = n
-	}
-	return want, err
-}
-
-// compareAllowed fills the allow sets again unless they hold as many prefixes as they are to. Nothing in them ends by itself.
-func (s *Sink) compareAllowed(counts map[string]int) {
+	from := book.clock()
+	list, err := s.headers() // without mu: bans need not wait for the kernel to count
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.c == nil || !s.allowed {
+	if err != nil || s.c == nil {
+		return false
+	}
+	w := &s.watch
+	if s.book != book || s.book.edits != edits {
+		if w.skipped++; w.skipped < 5 {
+			return false
+		}
+		if list, err = s.c.headers(); err != nil {
+			return false
+		}
+	}
+	w.skipped = 0
+	heads := make(map[string]header, len(list))
+	for _, h := range list {
+		heads[h.name] = h
+	}
+	now := time.Now()
+	all := !w.due.IsZero() && !now.Before(w.due)
+	if all || w.due.IsZero() {
+		w.due = now.Add(s.whole)
+	}
+	s.compareAllowedLocked(heads, all)
+
+	s.book.settle(from)
+	until := s.book.clock()
+	var suspects []*set
+	empty, odd := false, ""
+	for _, set := range s.banSetsLocked() {
+		h, stands := heads[set.name]
+		if !stands {
+			continue // guard sees to it
+		}
+		least, most := s.book.between(set.id, until)
+		switch n := int(h.elements); {
+		case !h.timeouts:
+			odd, lost = set.name, true // entries cannot end there: only a refill replaces it
+		case all && !set.known:
+			lost = true
+		case set.known && (all || n < least || n > most):
+			suspects = append(suspects, set)
+			empty = empty || n == 0 && least > 0
+		}
+	}
+	if len(suspects) > 0 && (empty || all || !now.Before(w.rest)) {
+		began := time.Now()
+		s.repairLocked(ctx, suspects)
+		w.rest = time.Now().Add(compareShare * time.Since(began))
+	}
+	if !lost || now.Before(w.refill) {
+		return false
+	}
+	w.refill = now.Add(refillRest)
+	if odd != "" {
+		s.tell("somebody else put a set without timeouts in the place of ours: filling it again", odd, 0, 0, nil)
+	}
+	return true
+}
+
+// headers is Count with all that the kernel says.
+func (s *Sink) headers() ([]header, error) {
+	s.readMu.Lock()
+	defer s.readMu.Unlock()
+	if s.reader == nil {
+		return nil, errClosed
+	}
+	return s.reader.headers()
+}
+
+// repairLocked compares sets with the book, entry by entry, puts back what is missing and takes out what is not ours.
+func (s *Sink) repairLocked(ctx context.Context, sets []*set) {
+	byID := make(map[uint16]*set, len(sets))
+	w := &s.work
+	w.reset(s.c, false, s.book, func(set *set) { s.makeRoomLocked(ctx, set, false) })
+	name, foreign, missing := "", 0, 0
+	for _, set := range sets {
+		strange, err := s.dumpLocked(set)
+		if err != nil {
+			continue // not compared; what was marked must be cleared all the same
+		}
+		byID[set.id] = set
+		for _, p := range strange {
+			w.del(set, p, 0)
+		}
+		if foreign += len(strange); len(strange) > 0 {
+			name = set.name
+		}
+	}
+	w.flush() // before the marks are read: to take entries out of the book's map is to lose none
+	now := s.book.clock()
+	for k, h := range s.book.held {
+		found := h.out&seen != 0
+		if found {
+			h.out &^= seen
+			s.book.held[k] = h
+		}
+		if set := byID[k.set]; set != nil && !found && h.out >= sure(now) {
+			w.add(set, k.prefix(set.family), h.out-now, h.long, 0)
+			name = set.name
+			missing++
+		}
+	}
+	failed := s.settleLocked(ctx, w)
+	var err error
+	if len(failed) > 0 {
+		err = failed[0].err
+	}
+	if missing+foreign > 0 {
+		s.tell("somebody else changed what our sets hold: put right", name, missing, foreign, err)
+	}
+}
+
+// dumpLocked marks in the book what a set holds, and returns what it holds besides.
+func (s *Sink) dumpLocked(set *set) (foreign []netip.Prefix, err error) {
+	b := s.book
+	err = s.c.dump(set.name, func(p netip.Prefix, _ uint32) {
+		k := keyOf(set, p)
+		switch h, ok := b.held[k]; {
+		case ok && h.out&^seen >= b.at:
+			h.out |= seen
+			b.held[k] = h
+		case len(foreign) < manyForeign:
+			foreign = append(foreign, p)
+		}
+	})
+	return foreign, err
+}
+
+// compareAllowedLocked fills the allow sets again unless they hold what they are to: by number, and with whole by entry.
+// Nothing in them ends by itself.
+func (s *Sink) compareAllowedLocked(heads map[string]header, whole bool) {
+	if !s.allowed {
 		return
 	}
-	var want [2]int
-	for _, p := range s.held {
-		want[familyOf(p).at()]++
-	}
-	for i, set := range s.allow {
-		if counts[set.name] == want[i] {
+	for _, set := range s.allow {
+		var want []netip.Prefix
+		for _, p := range s.held {
+			if familyOf(p) == set.family {
+				want = append(want, p)
+			}
+		}
+		h, ok := heads[set.name]
+		if !ok || int(h.elements) == len(want) && !h.timeouts && !whole {
 			continue
 		}
-		h, ok, err := s.c.header(set.name) // the list may have changed since
-		if err != nil || !ok || int(h.elements) == want[i] {
+		var have []netip.Prefix // the list may have changed since the kernel counted
+		if s.c.dump(set.name, func(p netip.Prefix, _ uint32) { have = append(have, p) }) != nil {
+			continue
+		}
+		slices.SortFunc(have, netip.Prefix.Compare)
+		if slices.Equal(have, want) && !h.timeouts {
 			continue
 		}
 		s.allowed = false
-		err = s.allowLocked(s.held)
-		s.log.Warn().Str("set", set.name).Uint32("held", h.elements).Int("wanted", want[i]).Err(err).Msg("somebody else changed who is never banned: filled the set again")
+		err := s.allowLocked(s.held)
+		s.tell("somebody else changed who is never banned: filled the set again", set.name, lacking(have, want), lacking(want, have), err)
 		return
 	}
+}
+
+// lacking counts what of all is not in have, which is sorted.
+func lacking(have, all []netip.Prefix) (n int) {
+	for _, p := range all {
+		if _, ok := slices.BinarySearchFunc(have, p, netip.Prefix.Compare); !ok {
+			n++
+		}
+	}
+	return n
+}
+
+// tell counts a repair and says so, once for all that happen within seconds.
+func (s *Sink) tell(what, set string, missing, foreign int, err error) {
+	if err == nil {
+		s.repaired.Add(1)
+	}
+	w := &s.watch
+	said := time.Now().Before(w.quiet)
+	w.quiet = time.Now().Add(tellRest)
+	if said {
+		return
+	}
+	log := s.log.Warn()
+	if err != nil {
+		log = s.log.Error().Err(err)
+	}
+	log.Str("set", set).Int("missing", missing).Int("foreign", foreign).Uint64("repaired", s.repaired.Load()).Msg(what)
 }

@@ -130,7 +130,7 @@ func (b *builder) set(name string, f family, timeouts bool) *set {
 	case !stands:
 		b.err = b.s.create(name, f, b.s.maxelem, 0, timeouts)
 	case h.timeouts != timeouts: // somebody else's making; one with the right options takes its place and its rules
-		b.err = b.s.rebuildLocked(context.Background(), []*set{s}, nil, timeouts, func(*writer) {})
+		b.err = b.s.rebuildLocked(context.Background(), []*set{s}, nil, timeouts, nil, func(*writer) {})
 	}
 	if b.err != nil {
 		return nil
@@ -140,10 +140,10 @@ func (b *builder) set(name string, f family, timeouts bool) *set {
 		return nil
 	}
 	if old := b.s.known(name); old != nil && old.index == s.index {
-		s.id = old.id // what is noted of its long bans holds on
+		s.id, s.known = old.id, old.known // what is noted of it holds on
 	} else {
 		b.s.lastID++
-		s.id = b.s.lastID
+		s.id, s.known = b.s.lastID, !stands
 	}
 	if s.room = h.room(); !stands {
 		s.room = header{maxelem: b.s.maxelem}.room()

@@ -37,18 +37,24 @@ func (s *Sink) Sync(ctx context.Context, bans iter.Seq[event.Ban]) error {
 		counts[hold]++
 		return true
 	})
-	long, now := map[longKey]int64{}, s.now()
-	err := s.rebuildLocked(ctx, s.banSetsLocked(), counts, true, func(w *writer) {
+	now, book := s.now(), newBook(s.book.start)
+	book.edits = s.book.edits + 1
+	sets := s.banSetsLocked()
+	err := s.rebuildLocked(ctx, sets, counts, true, book, func(w *writer) {
 		s.eachLocked(ctx, bans, func(b *event.Ban, hold *set) bool {
 			p := b.Prefix.Masked()
-			w.add(hold, p, s.timeout(hold, p, b.Until, now, long), 0)
+			timeout, long := s.timeout(b.Until, now)
+			w.add(hold, p, timeout, long, 0)
 			return !w.hopeless()
 		})
 	})
+	for _, set := range sets {
+		set.known = err == nil
+	}
 	if err != nil {
 		return fmt.Errorf("ipset: sync: %w", err)
 	}
-	s.long = long
+	s.book = book
 	if strange > 0 {
 		s.log.Warn().Int("bans", strange).Msg("bans of jails that are not configured are not enforced")
 	}
@@ -109,9 +115,9 @@ func (s *Sink) allowLocked(list []netip.Prefix) error {
 	if s.allowed && slices.Equal(list, s.held) {
 		return nil
 	}
-	err := s.rebuildLocked(context.Background(), s.allow[:], nil, false, func(w *writer) {
+	err := s.rebuildLocked(context.Background(), s.allow[:], nil, false, nil, func(w *writer) {
 		for _, p := range list {
-			w.add(s.allow[familyOf(p).at()], p, never, 0)
+			w.add(s.allow[familyOf(p).at()], p, never, 0, 0)
 		}
 	})
 	if err != nil {
@@ -122,8 +128,8 @@ func (s *Sink) allowLocked(list []netip.Prefix) error {
 }
 
 // rebuildLocked gives the sets the contents that fill writes: into new ones, which then take the places of the old.
-// counts says how many entries each will get, where that is known.
-func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, counts map[*set]int, timeouts bool, fill func(*writer)) error {
+// counts says how many entries each will get, where that is known; book gets what they hold then, unless it is nil.
+func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, counts map[*set]int, timeouts bool, book *book, fill func(*writer)) error {
 	stand, err := s.c.headers()
 	if err != nil {
 		return err
@@ -156,7 +162,7 @@ func (s *Sink) rebuildLocked(ctx context.Context, sets []*set, counts map[*set]i
 		set.roomTemp = header{maxelem: maxelem}.room()
 	}
 	w := &writer{}
-	w.reset(s.c, true, func(set *set) { s.makeRoomLocked(ctx, set, true) })
+	w.reset(s.c, true, book, func(set *set) { s.makeRoomLocked(ctx, set, true) })
 	fill(w)
 	if w.hopeless() {
 		return fmt.Errorf("set %s: %w", w.failed[0].set.temp, w.failed[0].err)
@@ -195,13 +201,13 @@ func (s *Sink) growLocked(ctx context.Context, h header) (maxelem uint32, err er
 	}
 	larger.room = math.MaxInt // it is twice what goes in
 	w := &writer{}
-	w.reset(s.c, false, nil)
+	w.reset(s.c, false, nil, nil)
 	s.readMu.Lock()
 	err = s.reader.dump(name, func(p netip.Prefix, timeout uint32) {
 		if timeout != never && timeout < uint32(kernelLimit/time.Second) {
 			timeout++ // the kernel says whole seconds, rounded down
 		}
-		w.add(larger, p, timeout, 0)
+		w.add(larger, p, timeout, 0, 0)
 	})
 	s.readMu.Unlock()
 	w.flush()

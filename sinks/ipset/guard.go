@@ -84,6 +84,7 @@ func (s *Sink) guard() {
 		s.log.Error().Str("what", what).Err(err).Msg("kernel sets or rules were changed, and could not be restored")
 		return
 	}
+	s.repaired.Add(1)
 	log.Msg("kernel sets or rules were changed by somebody else: restored")
 	if lost && s.Lost != nil {
 		s.Lost()

@@ -41,21 +41,20 @@ const (
 // A Sink holds bans in the kernel, for the network namespace it was opened in. Its methods may be called from several
 // goroutines.
 type Sink struct {
-	// Lost is called after sets of ours were found missing and were made anew, empty, or when they were found to hold too
-	// little: whoever knows the bans is to call Sync. It is set before Run and runs on Run's goroutine.
+	// Lost is called after sets of ours were found missing and were made anew, empty, or when nothing is known of what a
+	// set is to hold: whoever knows the bans is to call Sync. It is set before Run and runs on Run's goroutine.
 	Lost func()
-	// Held calls count with every ban that is to be held now. It is set before Run; without it nobody notices what others
-	// take out of the sets. It runs on Run's goroutine, with no lock held; count must not block.
-	Held func(ctx context.Context, count func(*event.Ban)) error
 
 	log      zerolog.Logger
 	maxelem  uint32
 	now      func() time.Time
 	limit    time.Duration // kernelLimit; tests cannot wait for it
 	every    time.Duration // between two looks at sets and rules
+	whole    time.Duration // between two comparisons of all sets
 	revision byte
 	kept     atomic.Bool
 	grown    atomic.Uint64
+	repaired atomic.Uint64
 
 	mu         sync.Mutex // guards what follows, and keeps adds and swaps apart
 	c          *conn      // owns the tables: as long as it is open nobody else can change them
@@ -66,11 +65,10 @@ type Sink struct {
 	held       []netip.Prefix // what the allow sets hold, sorted, if allowed
 	allowed    bool
 	rules      map[family][]rule
-	long       map[longKey]int64 // Unix seconds of the end of bans that outlast the kernel's limit
+	book       *book
+	watch      watch
 	lastID     uint16
 	work       writer
-
-	watch watch
 
 	readMu sync.Mutex // never held while waiting for mu
 	reader *conn
@@ -83,6 +81,7 @@ type set struct {
 	family family
 	index  uint16 // the kernel's
 	id     uint16 // ours, never used again
+	known  bool   // the book has all that it holds
 
 	// room is how many more adds are sent before the kernel is asked how full the set is; of what stands under temp,
 	// roomTemp.
@@ -120,8 +119,8 @@ func Open(cfg Config, jails []*event.Jail, log zerolog.Logger, vouches ...Vouch)
 	}
 	s := &Sink{
 		vouches: vouches,
-		log:     log, maxelem: cmp.Or(cfg.MaxElem.N, maxElem), now: time.Now, limit: kernelLimit, every: time.Second,
-		jails: map[string]*jailSets{}, long: map[longKey]int64{},
+		log:     log, maxelem: cmp.Or(cfg.MaxElem.N, maxElem), now: time.Now, limit: kernelLimit, every: time.Second, whole: compareAll,
+		jails: map[string]*jailSets{}, book: newBook(time.Now()),
 	}
 	var err error
 	if s.c, err = dial(); err != nil {
@@ -167,6 +166,9 @@ func (s *Sink) Grown() uint64 { return s.grown.Load() }
 
 var errClosed = errors.New("ipset: closed")
 
+// Repaired counts how often others had changed sets or rules of ours, or what the sets hold, and that was put right.
+func (s *Sink) Repaired() uint64 { return s.repaired.Load() }
+
 // An Error says which bans of a batch the kernel does not hold.
 type Error struct {
 	Retry   []event.Ban // may succeed later
@@ -199,7 +201,7 @@ func (s *Sink) Apply(ctx context.Context, bans []event.Ban) error {
 	}
 	e := &Error{}
 	w, now := &s.work, s.now()
-	w.reset(s.c, false, func(set *set) { s.makeRoomLocked(ctx, set, false) })
+	w.reset(s.c, false, s.book, func(set *set) { s.makeRoomLocked(ctx, set, false) })
 	for i := range bans {
 		b := &bans[i]
 		switch err := s.check(b); {
@@ -252,14 +254,13 @@ func (s *Sink) applyLocked(w *writer, b *event.Ban, i int, now time.Time) {
 	p := b.Prefix.Masked()
 	hold, other := s.place(b)
 	if b.Enforced(now) {
-		w.add(hold, p, s.timeout(hold, p, b.Until, now, s.long), i)
+		timeout, long := s.timeout(b.Until, now)
+		w.add(hold, p, timeout, long, i)
 	} else {
 		w.del(hold, p, i)
-		delete(s.long, keyOf(hold, p))
 	}
 	if other != nil {
 		w.del(other, p, i)
-		delete(s.long, keyOf(other, p))
 	}
 }
 
@@ -274,15 +275,12 @@ func (s *Sink) place(b *event.Ban) (hold, other *set) {
 }
 
 // timeout is what the kernel is told: whole seconds, rounded up, never 0, which would be for ever. What is longer than
-// the kernel can count is noted in long.
-func (s *Sink) timeout(set *set, p netip.Prefix, until, now time.Time, long map[longKey]int64) uint32 {
-	left := until.Sub(now)
-	if left > s.limit {
-		long[keyOf(set, p)] = until.Unix()
-		return uint32(s.limit / time.Second)
+// the kernel can count has its end in long.
+func (s *Sink) timeout(until, now time.Time) (timeout, long uint32) {
+	if left := until.Sub(now); left <= s.limit {
+		return seconds(left), 0
 	}
-	delete(long, keyOf(set, p))
-	return seconds(left)
+	return uint32(s.limit / time.Second), unix32(until)
 }
 
 func seconds(d time.Duration) uint32 {

@@ -2,30 +2,9 @@ package ipset
 
 import (
 	"context"
-	"net/netip"
 	"slices"
 	"time"
 )
-
-// A longKey is an entry whose ban outlasts what the kernel can count. No pointers: there may be a million.
-type longKey struct {
-	addr [16]byte
-	bits uint8
-	set  uint16 // set.id
-}
-
-func keyOf(s *set, p netip.Prefix) longKey {
-	return longKey{addr: p.Addr().As16(), bits: uint8(p.Bits()), set: s.id}
-}
-
-// prefix is the reverse of keyOf.
-func (k longKey) prefix(f family) netip.Prefix {
-	a := netip.AddrFrom16(k.addr)
-	if f == v4 {
-		a = a.Unmap()
-	}
-	return netip.PrefixFrom(a, int(k.bits))
-}
 
 // Run keeps the kernel as it should be until ctx ends: it refreshes long bans at half of the kernel's longest timeout,
 // and looks every second whether somebody took our sets, rules or bans away.
@@ -51,26 +30,28 @@ func (s *Sink) Run(ctx context.Context) {
 func (s *Sink) rearm(ctx context.Context) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.c == nil || len(s.long) == 0 {
+	if s.c == nil {
 		return
 	}
-	byID := map[uint16]*set{}
-	for _, set := range s.banSetsLocked() {
-		byID[set.id] = set
-	}
-	w, now, n := &s.work, s.now(), len(s.long)
-	w.reset(s.c, false, func(set *set) { s.makeRoomLocked(ctx, set, false) })
-	for k, until := range s.long {
-		set := byID[k.set]
-		if set == nil {
-			delete(s.long, k)
+	byID := s.byIDLocked()
+	w, now, n := &s.work, s.now(), 0
+	w.reset(s.c, false, s.book, func(set *set) { s.makeRoomLocked(ctx, set, false) })
+	for k, h := range s.book.held {
+		if h.long == 0 {
 			continue
 		}
-		if p, end := k.prefix(set.family), time.Unix(until, 0); end.After(now) {
-			w.add(set, p, s.timeout(set, p, end, now, s.long), 0)
-		} else {
-			delete(s.long, k) // the clock jumped; the kernel's own count goes on
+		n++
+		set, end := byID[k.set], time.Unix(int64(h.long), 0)
+		if set == nil || !end.After(now) { // the clock jumped; the kernel's own count goes on
+			h.long = 0
+			s.book.held[k] = h
+			continue
 		}
+		timeout, long := s.timeout(end, now)
+		w.add(set, k.prefix(set.family), timeout, long, 0)
+	}
+	if n == 0 {
+		return
 	}
 	if failed := s.settleLocked(ctx, w); len(failed) > 0 {
 		s.log.Error().Int("bans", len(failed)).Err(failed[0].err).Msg("long bans were not refreshed")
@@ -80,10 +61,15 @@ func (s *Sink) rearm(ctx context.Context) {
 }
 
 // Long counts the bans that Run refreshes.
-func (s *Sink) Long() int {
+func (s *Sink) Long() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.long)
+	for _, h := range s.book.held {
+		if h.long != 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // banSetsLocked lists the sets of all jails.
@@ -99,15 +85,17 @@ func (s *Sink) banSetsLocked() []*set {
 	return sets
 }
 
-// forgetLocked drops the long bans of sets that are not ours any more.
-func (s *Sink) forgetLocked() {
-	ids := map[uint16]bool{}
+// byIDLocked finds a ban set by our number of it.
+func (s *Sink) byIDLocked() map[uint16]*set {
+	m := map[uint16]*set{}
 	for _, set := range s.banSetsLocked() {
-		ids[set.id] = true
+		m[set.id] = set
 	}
-	for k := range s.long {
-		if !ids[k.set] {
-			delete(s.long, k)
-		}
-	}
+	return m
+}
+
+// forgetLocked drops what the book has of sets that are not ours any more.
+func (s *Sink) forgetLocked() {
+	byID := s.byIDLocked()
+	s.book.keep(func(id uint16) bool { return byID[id] != nil })
 }

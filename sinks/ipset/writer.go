@@ -15,6 +15,7 @@ type writer struct {
 	req     request
 	filling bool        // write to the sets' temporary names
 	full    func(*set)  // called when a set's room is used up: gives it new room
+	book    *book       // notes what the kernel has taken; nil: it is noted nowhere
 	sent    [chunk]item // what each message of req is
 	failed  []failure
 }
@@ -26,6 +27,7 @@ type item struct {
 	set     *set
 	prefix  netip.Prefix
 	timeout uint32
+	long    uint32 // see hold
 }
 
 // A failure is an item that the kernel refused.
@@ -34,23 +36,23 @@ type failure struct {
 	err error
 }
 
-func (w *writer) reset(c *conn, filling bool, full func(*set)) {
-	w.c, w.filling, w.full, w.failed = c, filling, full, nil
+func (w *writer) reset(c *conn, filling bool, book *book, full func(*set)) {
+	w.c, w.filling, w.book, w.full, w.failed = c, filling, book, full, nil
 	w.req.reset()
 }
 
-func (w *writer) add(set *set, p netip.Prefix, timeout uint32, ban int) {
+func (w *writer) add(set *set, p netip.Prefix, timeout, long uint32, ban int) {
 	room := w.room(set)
 	if *room <= 0 {
 		w.flush()
 		w.full(set)
 	}
 	*room--
-	w.put(item{nl.IPSET_CMD_ADD, ban, set, p, timeout})
+	w.put(item{nl.IPSET_CMD_ADD, ban, set, p, timeout, long})
 }
 
 func (w *writer) del(set *set, p netip.Prefix, ban int) {
-	w.put(item{nl.IPSET_CMD_DEL, ban, set, p, never})
+	w.put(item{nl.IPSET_CMD_DEL, ban, set, p, never, 0})
 }
 
 func (w *writer) put(it item) {
@@ -85,16 +87,38 @@ func (w *writer) flush() {
 	}
 	w.req.ack()
 	before := len(w.failed)
+	var now uint32
+	if w.book != nil {
+		w.book.edits++
+		now = w.book.clock() // timeouts begin later
+	}
+	var refused [chunk]bool
 	err := w.c.send(&w.req, func(i int, code syscall.Errno) {
 		w.failed = append(w.failed, failure{w.sent[i], kernelError(code)})
+		refused[i] = true
 	})
 	if err != nil {
 		w.failed = w.failed[:before]
 		for _, it := range w.sent[:w.req.n] {
 			w.failed = append(w.failed, failure{it, err})
 		}
+	} else if w.book != nil {
+		for i := range w.sent[:w.req.n] {
+			if !refused[i] {
+				w.note(&w.sent[i], now)
+			}
+		}
 	}
 	w.req.reset()
+}
+
+func (w *writer) note(it *item, now uint32) {
+	k := keyOf(it.set, it.prefix)
+	if it.cmd == nl.IPSET_CMD_DEL {
+		w.book.drop(k)
+		return
+	}
+	w.book.put(k, hold{out: now + it.timeout, long: it.long})
 }
 
 // makeRoomLocked asks the kernel how full a set is, and doubles it at three quarters. To wait for the kernel's error
