@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -42,6 +43,13 @@ func forgotten(t *testing.T, srv *lab.Host, d *lab.Daemon, uid int, to string, n
 	t.Helper()
 	d.Freeze()
 	defer d.Thaw()
+	lab.Wait(t, "the daemon's threads to stand still", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", d.Pid()))
+		return err == nil && !slices.ContainsFunc(threads, func(name string) bool {
+			b, err := os.ReadFile(name)
+			return err == nil && !strings.Contains(string(b), ") T ")
+		})
+	})
 	hasty(t, srv, uid, to, n, addr)
 	lab.Wait(t, "the end of the senders' sockets", func() bool {
 		for _, table := range []string{"tcp", "tcp6"} {
