@@ -2,6 +2,7 @@ package ipset
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -46,6 +47,9 @@ func knock(t *testing.T, ln *net.TCPListener, to string, uid int) uint16 {
 			return
 		}
 		c, err := net.Dial("tcp", to)
+		for try := 0; try < 5 && errors.Is(err, unix.EHOSTUNREACH); try++ { // IPv6 on a loaded machine: a link that is new
+			c, err = net.Dial("tcp", to)
+		}
 		if err == nil {
 			err = c.Close()
 		}
