@@ -3,11 +3,14 @@ package configs
 import (
 	"embed"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
+	"syscall"
 
 	"github.com/rapsheet/rapsheet/configs/value"
 	"github.com/rapsheet/rapsheet/pipeline/filter"
@@ -105,22 +108,61 @@ func (r *Result) folder(dir string, errs *value.Errors) []string {
 
 // read returns the tree of one file of the host, nil if there is none.
 func (r *Result) read(file string, errs *value.Errors) *node {
-	info, err := os.Stat(file)
-	if err == nil && info.Size() > maxFile {
-		errs.Add(value.Pos{File: file}, "", "file is larger than %d bytes", maxFile)
-		return nil
+	src, mode, err := slurp(file)
+	if err == nil {
+		err = shallow(src)
 	}
-	src, err := os.ReadFile(file)
 	if err != nil {
 		errs.Add(value.Pos{File: file}, "", "%v", cause(err))
 		return nil
 	}
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o002 != 0 {
+	if mode.Perm()&0o002 != 0 {
 		r.Warnings.Add(value.Pos{File: file}, "chmod o-w", "every account may write this file")
 	}
 	r.Files = append(r.Files, file)
 	r.sources[file] = src
 	return parse(file, src, false, errs)
+}
+
+// slurp reads a regular file of at most maxFile bytes. Whatever else bears the name, a device or a pipe, is not waited
+// for.
+func slurp(file string) ([]byte, fs.FileMode, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, 0, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, 0, errors.New("not a regular file")
+	}
+	src, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if len(src) > maxFile {
+		err = fmt.Errorf("file is larger than %d bytes", maxFile)
+	}
+	return src, info.Mode(), err
+}
+
+// maxBrackets is how deep brackets may be nested: the parser's time grows with the square of it.
+const maxBrackets = 100
+
+// shallow refuses a file whose brackets are nested deeper than anybody writes.
+func shallow(src []byte) error {
+	depth := 0
+	for _, c := range src {
+		switch c {
+		case '[', '{':
+			if depth++; depth > maxBrackets {
+				return fmt.Errorf("brackets are nested deeper than %d", maxBrackets)
+			}
+		case ']', '}':
+			depth = max(0, depth-1)
+		}
+	}
+	return nil
 }
 
 // overlay lays one file over what was read before.

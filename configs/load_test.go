@@ -1,12 +1,14 @@
 package configs
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,4 +257,26 @@ func TestWritableFileIsToldOf(t *testing.T) {
 	}
 	r := Load(Options{Dir: dir})
 	mistakes(t, r.Warnings, dir, "rapsheet.yaml: every account may write this file (chmod o-w)")
+}
+
+// What is no file, and what no person wrote, is refused at once.
+func TestStrangeFiles(t *testing.T) {
+	f := func(name, want string, make func(path string) error) {
+		t.Helper()
+		path := filepath.Join(t.TempDir(), "c.yaml")
+		if err := make(path); err != nil {
+			t.Fatal(err)
+		}
+		r := Load(Options{File: path})
+		if !r.Fatal || !strings.Contains(r.Errors.Error(), want) {
+			t.Errorf("%s: got %v, want %q", name, r.Errors, want)
+		}
+	}
+	f("a pipe", "not a regular file", func(path string) error { return syscall.Mkfifo(path, 0o600) })
+	f("a device", "not a regular file", func(path string) error { return os.Symlink("/dev/zero", path) })
+	f("a folder", "not a regular file", func(path string) error { return os.Mkdir(path, 0o700) })
+	f("deep brackets", "nested deeper", func(path string) error {
+		return os.WriteFile(path, bytes.Repeat([]byte("["), 200_000), 0o600)
+	})
+	f("a huge file", "larger than", func(path string) error { return os.WriteFile(path, make([]byte, maxFile+1), 0o600) })
 }

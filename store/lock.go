@@ -41,3 +41,21 @@ func acquire(dir string) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// own makes the folder, or makes sure that it is ours alone: what lies in it is believed.
+func own(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok && int(st.Uid) != os.Geteuid() && st.Uid != 0 {
+		return fmt.Errorf("%s belongs to uid %d: state must be this account's", dir, st.Uid)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return os.Chmod(dir, 0o700)
+	}
+	return nil
+}

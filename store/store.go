@@ -68,7 +68,7 @@ func openWith(cfg Config, log zerolog.Logger, statfs func(string) (uint64, error
 	for range cap(s.free) {
 		s.free <- new(Group)
 	}
-	if err := os.MkdirAll(s.dir, 0o700); err != nil {
+	if err := own(s.dir); err != nil {
 		return nil, err
 	}
 	if s.lock, err = acquire(s.dir); err != nil {

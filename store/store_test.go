@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -364,4 +365,30 @@ func TestConfig(t *testing.T) {
 	f("32MiB", "")
 	f("1GiB", "")
 	f("31MiB", "min_free is 31MiB: it must be at least 32MiB, or a full disk kills the daemon (64MiB)")
+}
+
+// The state folder is ours alone, however it was made.
+func TestFolderIsClosed(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Open(config(dir), zerolog.Nop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("folder: got %v, %v, want 0700", info.Mode(), err)
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	other := t.TempDir()
+	if err := os.Chown(other, 4711, -1); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(config(other), zerolog.Nop()); err == nil || !strings.Contains(err.Error(), "uid 4711") {
+		t.Errorf("folder of another account: got %v", err)
+	}
 }

@@ -3,6 +3,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -44,7 +45,9 @@ type Request struct {
 
 // Decode reads the body into v. An empty or a wrong one is ErrUsage.
 func (r *Request) Decode(v any) error {
-	if err := json.Unmarshal(r.Body, v); err != nil {
+	d := json.NewDecoder(bytes.NewReader(r.Body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
 		return fmt.Errorf("%w: %v", ErrUsage, err)
 	}
 	return nil
@@ -112,8 +115,11 @@ func removeStale(path string) error {
 	if err != nil || info.Mode()&fs.ModeSocket == 0 {
 		return nil
 	}
-	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	c, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
 		c.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) { // a daemon that hangs, with a full backlog, still owns it
 		return fmt.Errorf("%s: another rapsheet answers there", path)
 	}
 	return os.Remove(path)
@@ -208,10 +214,10 @@ func (s *Server) Run(ctx context.Context) error {
 		return fmt.Errorf("web: %w", err)
 	case <-ctx.Done():
 	}
-	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()
 	if err := s.http.Shutdown(last); err != nil {
-		return fmt.Errorf("web: %w", err)
+		_ = s.http.Close() // whoever has not sent his call by now gets no answer
 	}
 	return nil
 }

@@ -137,3 +137,31 @@ func TestOtherAccountsChangeNothing(t *testing.T) {
 		t.Errorf("web: as another account, socket 0666: %s", out)
 	}
 }
+
+// A daemon that hangs still owns its socket, also when nobody fits into its backlog any more.
+func TestHungDaemonKeepsItsSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "api.sock")
+	fd, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	addr := &syscall.SockaddrUnix{Name: path}
+	if err := errors.Join(syscall.Bind(fd, addr), syscall.Listen(fd, 0)); err != nil {
+		t.Fatal(err)
+	}
+	for full := false; !full; {
+		c, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer syscall.Close(c)
+		full = errors.Is(syscall.Connect(c, addr), syscall.EAGAIN)
+	}
+	if _, err := web.Listen(web.Config{Socket: value.String{S: path}}); err == nil || !strings.Contains(err.Error(), "another rapsheet") {
+		t.Errorf("web: beside a hung daemon: %v", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("web: the hung daemon's socket: %v", err)
+	}
+}

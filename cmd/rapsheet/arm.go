@@ -21,8 +21,8 @@ import (
 // change the kernel's sets a user's own daemon observes; root's does not start half.
 func (d *daemon) begin(flag, asUser bool) error {
 	mode, err := d.marks.mode()
-	if err != nil {
-		return err
+	if err != nil || mode != "" && mode != armed && mode != disarmed {
+		d.log.Warn().Err(err).Str("mode", mode[:min(len(mode), 20)]).Msg("the mark of arm and disarm is damaged: the configuration decides")
 	}
 	switch {
 	case flag:
@@ -140,11 +140,9 @@ func (d *daemon) arm(ctx context.Context) error {
 			return
 		}
 		d.log.Warn().Int("bans", d.bans.Len()).Msg("armed: bans are enforced")
+		err = d.marks.setMode(armed)
 	})
-	if err := errors.Join(run, err); err != nil {
-		return err
-	}
-	return d.marks.setMode(armed)
+	return errors.Join(run, err)
 }
 
 // disarm stops enforcing: the rules go, new bans are only recorded.
@@ -157,8 +155,9 @@ func (d *daemon) disarm(ctx context.Context, remove bool) error {
 		d.mu.Unlock()
 		d.bans.Observe = true
 		d.log.Warn().Msg("disarmed: nothing is enforced until rapsheet arm")
+		err = errors.Join(err, d.marks.setMode(disarmed))
 	})
-	return errors.Join(run, err, d.marks.setMode(disarmed))
+	return errors.Join(run, err)
 }
 
 // An enforcer is the kernel sink as the fanout sees it: there whether or not anything is enforced at the time.

@@ -104,20 +104,19 @@ func (c *cli) unbanAlone(args []string) error {
 	if err != nil {
 		return err
 	}
-	removed := 0
+	now := time.Now()
+	for _, p := range prefixes { // first: what is interrupted below, the next daemon ends
+		if err := m.addLift(p.String(), caller(os.Geteuid()), now); err != nil {
+			return err
+		}
+	}
+	removed, err := ipset.Remove(held...)
+	if err != nil {
+		return err
+	}
 	bans := []event.Ban{}
 	for _, p := range held {
-		bans = append(bans, event.Ban{Prefix: p, Lifted: true, At: time.Now(), By: caller(os.Geteuid())})
-		n, err := ipset.Remove(p)
-		if err != nil {
-			return err
-		}
-		removed += n
-	}
-	for _, p := range prefixes {
-		if err := m.addLift(p.String(), caller(os.Geteuid()), time.Now()); err != nil {
-			return err
-		}
+		bans = append(bans, event.Ban{Prefix: p, Lifted: true, At: now, By: caller(os.Geteuid())})
 	}
 	if c.json {
 		return c.printJSON(change{Bans: bans, Off: "no daemon runs"})

@@ -40,11 +40,18 @@ func (m marks) setMode(mode string) error {
 	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return err
 	}
-	tmp := m.modeFile() + ".new"
-	if err := os.WriteFile(tmp, []byte(mode+"\n"), 0o600); err != nil {
+	tmp, err := os.CreateTemp(m.dir, "mode-")
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, m.modeFile())
+	_, err = tmp.WriteString(mode + "\n")
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), m.modeFile())
+	}
+	if err != nil {
+		_ = os.Remove(tmp.Name())
+	}
+	return err
 }
 
 // A lift is an unban that was given while no daemon ran.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/rapsheet/rapsheet/configs"
 	"github.com/rapsheet/rapsheet/pipeline"
@@ -50,6 +51,7 @@ func newRun(c *cli) *cobra.Command {
 
 // run wires the daemon, top to bottom in the order in which a message goes through it, and blocks until ctx ends.
 func run(ctx context.Context, loaded *configs.Result, observe bool, c *cli) error {
+	unix.Umask(unix.Umask(0) | 0o022) // nobody else writes what we make, whatever shell we come from
 	cfg := loaded.Config
 	asUser := ownPaths(cfg)
 	log := newLogger(cfg.Log.S, c.stderr)

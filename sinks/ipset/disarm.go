@@ -83,10 +83,12 @@ func (c *conn) disarm(remove bool) (d Disarmed, err error) {
 	return d, errors.Join(errs...)
 }
 
-// Remove takes exactly this prefix out of all ban sets, without a daemon, and returns how many held it.
-func Remove(p netip.Prefix) (n int, err error) {
-	if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() {
-		return 0, fmt.Errorf("ipset: remove %s: %w", p, errPrefix)
+// Remove takes exactly these prefixes out of all ban sets, without a daemon, and returns how many entries there were.
+func Remove(prefixes ...netip.Prefix) (n int, err error) {
+	for _, p := range prefixes {
+		if !p.IsValid() || p.Bits() == 0 || p.Addr().Is4In6() {
+			return 0, fmt.Errorf("ipset: remove %s: %w", p, errPrefix)
+		}
 	}
 	c, err := dial()
 	if err != nil {
@@ -97,30 +99,40 @@ func Remove(p netip.Prefix) (n int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("ipset: %w", err)
 	}
-	var errs []error
 	for _, h := range all {
 		jail, f, _, ok := parseName(h.name)
-		if !ok || jail == allowJail || f != familyOf(p) || h.typ != setType {
+		if !ok || jail == allowJail || h.typ != setType {
 			continue
 		}
-		var r request
-		r.entry(nl.IPSET_CMD_DEL, unix.NLM_F_EXCL, h.name, p.Masked(), never)
-		r.ack()
-		var code syscall.Errno
-		err := c.send(&r, func(_ int, c syscall.Errno) { code = c })
-		switch {
-		case err != nil:
-			errs = append(errs, err)
-		case code == 0:
-			n++
-		case code != nl.IPSET_ERR_EXIST && code != unix.ENOENT:
-			errs = append(errs, fmt.Errorf("set %s: %w", h.name, kernelError(code)))
+		for _, p := range prefixes {
+			if f != familyOf(p) {
+				continue
+			}
+			held, err := c.remove(h.name, p.Masked())
+			if err != nil {
+				return n, fmt.Errorf("ipset: remove %s: set %s: %w", p, h.name, err)
+			}
+			if held {
+				n++
+			}
 		}
 	}
-	if err := errors.Join(errs...); err != nil {
-		return n, fmt.Errorf("ipset: remove %s: %w", p, err)
-	}
 	return n, nil
+}
+
+// remove takes p out of a set, and reports whether it held it.
+func (c *conn) remove(set string, p netip.Prefix) (held bool, err error) {
+	var r request
+	r.entry(nl.IPSET_CMD_DEL, unix.NLM_F_EXCL, set, p, never)
+	r.ack()
+	var code syscall.Errno
+	if err := c.send(&r, func(_ int, c syscall.Errno) { code = c }); err != nil {
+		return false, err
+	}
+	if code != 0 && code != nl.IPSET_ERR_EXIST && code != unix.ENOENT {
+		return false, kernelError(code)
+	}
+	return code == 0, nil
 }
 
 // List calls yield with every ban that the kernel holds, without a daemon, until yield reports false.
