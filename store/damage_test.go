@@ -1,7 +1,9 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"net/netip"
 	"os"
@@ -263,7 +265,7 @@ func TestNoAccess(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, nameBans, "MANIFEST"), 0o400); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Open(config(dir), zerolog.Nop()); !os.IsPermission(err) {
+	if _, err := Open(config(dir), zerolog.Nop()); !errors.Is(err, fs.ErrPermission) {
 		t.Errorf("got %v, want permission denied", err)
 	}
 }

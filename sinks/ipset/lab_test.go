@@ -167,9 +167,9 @@ func apply(t *testing.T, s *Sink, bans ...event.Ban) {
 // until polls f for 5 seconds.
 func until(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for end := time.Now().Add(5 * time.Second); !f(); {
+	for end := time.Now().Add(15 * time.Second); !f(); {
 		if time.Now().After(end) {
-			t.Fatalf("did not happen within 5 s: %s", what)
+			t.Fatalf("did not happen within 15 s: %s", what)
 		}
 		time.Sleep(2 * time.Millisecond)
 	}
