@@ -50,10 +50,17 @@ func filled(t *testing.T, clean bool) string {
 		stop()
 		return dir
 	}
-	killed := t.TempDir()
-	if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
+	killed := filepath.Join(t.TempDir(), "state")
+	poll(t, "a copy with no file going meanwhile", func() bool { // Badger flushes its logs behind us
+		if err := os.RemoveAll(killed); err != nil {
+			t.Fatal(err)
+		}
+		err := os.CopyFS(killed, os.DirFS(dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	return killed
 }
 
