@@ -265,10 +265,10 @@ func TestNoRefillAtTheEnd(t *testing.T) {
 		go func() { done <- f.Run(ctx) }()
 		f.Resync("m")
 		flush(t, f)
-		cancel()
 		store = nil
-		f.Resync("m")
 		f.Send([]event.Ban{ban("manual", 2, 2)})
+		cancel()
+		f.Resync("m")
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
