@@ -46,8 +46,8 @@ func (d *daemon) begin(flag, asUser bool) error {
 		return nil
 	}
 	// What an earlier run left in the kernel is not to go on by itself.
-	if err := disarm(false); err != nil && !errors.Is(err, ipset.ErrPermission) {
-		return err
+	if err := disarm(false); err != nil && !errors.Is(err, ipset.ErrPermission) && !errors.Is(err, ipset.ErrModules) {
+		d.log.Error().Err(err).Msg("observing, but kernel rules of an earlier run may stand: rapsheet disarm removes them")
 	}
 	return nil
 }
@@ -133,14 +133,13 @@ func (d *daemon) observes(jail string) bool { j := d.jail(jail); return j != nil
 func (d *daemon) arm(ctx context.Context) error {
 	var err error
 	run := d.pipe.Do(ctx, func(now time.Time) {
-		if d.sink() != nil {
-			return
+		if d.sink() == nil {
+			if err = d.enforce(now); err != nil {
+				return
+			}
+			d.log.Warn().Int("bans", d.bans.Len()).Msg("armed: bans are enforced")
 		}
-		if err = d.enforce(now); err != nil {
-			return
-		}
-		d.log.Warn().Int("bans", d.bans.Len()).Msg("armed: bans are enforced")
-		err = d.marks.setMode(armed)
+		err = d.marks.setMode(armed) // also where it enforces: a disarm that got no answer may have left its mark
 	})
 	return errors.Join(run, err)
 }
