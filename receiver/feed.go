@@ -27,6 +27,7 @@ type feed struct {
 	filled    sync.Cond // cur has messages, a batch came back, or the feed is closed
 	cur       *event.Batch
 	late      *event.Batch // taken by end when nobody received
+	sending   bool         // end has a batch that is not sent yet: no other may overtake it
 	full      bool         // somebody waits for room behind cur
 	free      []*event.Batch
 	closed    bool
@@ -63,20 +64,28 @@ func (f *feed) end() {
 	if f.idleLocked() { // else late might be taken
 		b = f.takeLocked()
 	}
+	f.sending = f.sending || b != nil
 	f.room.Signal() // who waited next may find room too
 	f.mu.Unlock()
 	if b == nil {
 		return
 	}
 	b.Now = time.Now()
+	sent := false
 	select {
 	case f.out <- b:
+		sent = true
 	default:
-		f.mu.Lock()
-		f.late = b
-		f.filled.Signal()
-		f.mu.Unlock()
 	}
+	f.mu.Lock()
+	f.sending = false
+	if !sent {
+		f.late = b
+	}
+	if !sent || f.cur != nil || f.closed {
+		f.filled.Signal()
+	}
+	f.mu.Unlock()
 }
 
 // add copies a message into a batch. It waits until there is room, and reports false when patience ended first.
@@ -157,6 +166,10 @@ func (f *feed) take() *event.Batch {
 		if b := f.late; b != nil {
 			f.late = nil
 			return b
+		}
+		if f.sending {
+			f.filled.Wait()
+			continue
 		}
 		if b := f.takeLocked(); b != nil {
 			f.room.Signal()
